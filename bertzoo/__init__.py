@@ -1,0 +1,42 @@
+"""bertzoo: the model zoo of BERT variants for Keras and TensorFlow.
+
+Importing this package loads neither TensorFlow nor Keras; a public name loads what it needs.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it.
+_PUBLIC = {
+    "Backbone": "bertzoo.models.backbone",
+    "BackboneConfig": "bertzoo.config",
+    "HeadConfig": "bertzoo.config",
+    "MaskedLM": "bertzoo.tasks.masked_lm",
+    "Preprocessor": "bertzoo.preprocessing.preprocessor",
+    "QuestionAnswerer": "bertzoo.tasks.question_answerer",
+    "TextClassifier": "bertzoo.tasks.text_classifier",
+    "TextEmbedder": "bertzoo.tasks.text_embedder",
+    "TokenClassifier": "bertzoo.tasks.token_classifier",
+    "Tokenizer": "bertzoo.tokenizers.base",
+    "TokenizerConfig": "bertzoo.config",
+    "WordPieceTokenizer": "bertzoo.tokenizers.wordpiece",
+    "export_checkpoint": "bertzoo.checkpoints",
+    "list_presets": "bertzoo.presets",
+    "open_checkpoint": "bertzoo.checkpoints",
+    "train_tokenizer": "bertzoo.tokenizers.train",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'bertzoo' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,176 @@
+"""Hugging Face directories: `config.json` and `model.safetensors`, whole or in shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import typing
+
+import numpy as np
+
+from bertzoo.checkpoints import checkpoint, configs, heads, readers, tokenizer_files
+from bertzoo.checkpoints.tables import hf_albert, hf_bert, hf_distilbert, hf_electra, hf_roberta
+
+FAMILIES = {
+    "bert": hf_bert,
+    "distilbert": hf_distilbert,
+    "albert": hf_albert,
+    "roberta": hf_roberta,
+    "electra": hf_electra,
+}
+FORMATS = {module.CONFIG.format: module for module in FAMILIES.values()}
+
+# torch.nn.DataParallel and Lightning put these in front of a whole model's names.
+WRAPPERS = ("module.", "model.")
+# Classes whose models transformers builds without a pooler, for directories without weights.
+NO_POOLER = ("ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering")
+
+
+def open_hugging_face(
+    directory: pathlib.Path,
+    format: str | None = None,
+    *,
+    activation: str | None = None,
+    expected_heads: typing.Collection[str] = (),
+) -> checkpoint.Checkpoint:
+    """Open a directory that transformers, or an older relative of it, wrote.
+
+    Args:
+        directory: With a `config.json`; for a directory without weights, only the
+            configuration can be used.
+        format: One of `FORMATS`; None to go by `model_type`.
+        activation: Wins over `hidden_act`.
+        expected_heads: Kinds that a preset says are there, for names that two heads share.
+
+    Raises:
+        ValueError: Another model type, an unknown key, sizes that contradict each other.
+    """
+    path = directory / "config.json"
+    raw = readers.read_json(path)
+    if format is None:
+        model_type = configs.model_type_of(raw, str(path))
+        if model_type not in FAMILIES:
+            configs.refuse_family(model_type, str(path), FAMILIES)
+        family = FAMILIES[model_type]
+    else:
+        family = FORMATS[format]
+    tensors, why = _open_weights(directory, family.TABLE.prefixes)
+    config = _read_config(family, raw, str(path), tensors, activation)
+    tied = True
+    if tensors is not None:
+        checkpoint.check_config_against_tensors(config, family.TABLE, tensors, str(path))
+        tied = _untangle_decoder(family, tensors)
+    found, unread = heads.read_heads(family.HEADS, raw, config, tensors, str(path), expected_heads)
+    if not tied and "masked_lm" in found:
+        found["masked_lm"] = dataclasses.replace(found["masked_lm"], tie_embeddings=False)
+    tokenizer, files = tokenizer_files.read_tokenizer(
+        directory, family.CONFIG.model_type, config.max_sequence_length
+    )
+    info = {"source": raw["_name_or_path"]} if raw.get("_name_or_path") else {}
+    if raw.get("problem_type"):
+        info["problem_type"] = raw["problem_type"]
+    return checkpoint.Checkpoint(
+        name=str(directory),
+        directory=directory,
+        format=family.CONFIG.format,
+        config=config,
+        heads=found,
+        tokenizer=tokenizer,
+        files=files,
+        info=info,
+        unread_heads=unread,
+        tensors=tensors,
+        table=family.TABLE,
+        why_no_weights=why,
+    )
+
+
+def normal_name(name: str, prefixes: tuple[str, ...]) -> str:
+    """Return a tensor's name without wrappers and model prefix, in today's spelling.
+
+    >>> normal_name("module.bert.embeddings.LayerNorm.gamma", ("bert.",))
+    'embeddings.LayerNorm.weight'
+    """
+    for wrapper in WRAPPERS:
+        name = name.removeprefix(wrapper)
+    for prefix in prefixes:
+        name = name.removeprefix(prefix)
+    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
+    return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+
+
+def _open_weights(directory, prefixes) -> tuple[readers.Tensors | None, str]:
+    for name in ("model.safetensors", "model.safetensors.index.json"):
+        if (directory / name).is_file():
+            reader = readers.SafetensorsReader(directory / name)
+            tensors = readers.Tensors()
+            for stored in reader.shapes:
+                tensors.add(normal_name(stored, prefixes), reader, stored)
+            return tensors, ""
+    pickles = sorted(p.name for p in directory.glob("pytorch_model*.bin"))
+    others = pickles + [n for n in ("tf_model.h5", "flax_model.msgpack")
+                        if (directory / n).is_file()]  # fmt: skip
+    if others:
+        return None, (
+            f"{directory} has its weights only as {', '.join(others)}, a format that comes with a "
+            "later release; save the model with transformers' save_pretrained(..., "
+            "safe_serialization=True), which writes model.safetensors, and open that."
+        )
+    return None, f"{directory} has no model.safetensors, so only its configuration can be used."
+
+
+def _read_config(family, raw, where, tensors, activation):
+    pooler, segments = _has_pooler(family, raw), None
+    if tensors is not None:
+        pooler = any(row.theirs in tensors for row in family.TABLE.rows if row.part == "pooler")
+        segments = tensors.get("embeddings.token_type_embeddings.weight", (None,))[0]
+    return family.CONFIG.read(
+        raw, where, pooler=pooler, num_segments=segments, activation=activation
+    )
+
+
+def _has_pooler(family, raw) -> bool:
+    names = [str(name) for name in raw.get("architectures") or ()]
+    if family.CONFIG.model_type in ("bert", "albert"):
+        return not any(name.endswith(NO_POOLER) for name in names)
+    if family.CONFIG.model_type == "roberta":
+        return any(name in ("RobertaModel", "RobertaForMultipleChoice") for name in names)
+    return False
+
+
+def _untangle_decoder(family, tensors: readers.Tensors) -> bool:
+    """Bring the decoder's duplicates to one tensor each; return whether it is the token table.
+
+    Files written before safetensors repeat the token table as the decoder and its bias under
+    two names. Where the copies differ the model was fine-tuned untied: then the decoder's own
+    matrix and bias are what transformers' forward pass uses.
+    """
+    bias, decoder = family.DECODER
+    matrix, alias = f"{decoder}.weight", f"{decoder}.bias"
+    tied = True
+    if matrix in tensors:
+        token_table = "embeddings.word_embeddings.weight"
+        tied = _equal(tensors, matrix, token_table)
+        if tied:
+            tensors.drop(matrix)
+    if alias in tensors and alias != bias:
+        if bias not in tensors:
+            tensors.rename(alias, bias)
+        elif not tied:
+            tensors.drop(bias)
+            tensors.rename(alias, bias)
+        elif _equal(tensors, alias, bias):
+            tensors.drop(alias)
+        else:
+            raise ValueError(
+                f"`{tensors.stored_name(alias)}` and `{tensors.stored_name(bias)}` must be equal "
+                "where the decoder is the token table; they differ."
+            )
+    return tied
+
+
+def _equal(tensors: readers.Tensors, one: str, other: str) -> bool:
+    if other not in tensors or tensors[one] != tensors[other]:
+        return False
+    return np.array_equal(tensors.read(one), tensors.read(other))

@@ -1,0 +1,1 @@
+"""One file per format: its tensor names, its configuration keys, its heads."""

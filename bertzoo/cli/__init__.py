@@ -1,0 +1,154 @@
+"""The command line: `bertzoo list | show | tokenize | embed | fill | predict | convert | doctor`.
+
+Each verb is a function in one of the files beside this one, imported only when it is asked for:
+`list` and `show` load neither TensorFlow nor Keras. Plain text goes to standard output, or JSON
+with `--json`; what was done, progress and mistakes go to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from bertzoo import __version__
+
+# Ends of the process: nothing wrong, the user's mistake (as argparse's own), interrupted.
+DONE, MISTAKE, INTERRUPTED = 0, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return the exit code.
+
+    Args:
+        arguments: Words of the command line without the program's name; None for the process's.
+
+    Example:
+    >>> main(["lst"])
+    2
+    """
+    try:
+        options = parse(arguments)
+    except SystemExit as stop:  # argparse has said why, or has printed the help
+        return int(stop.code or DONE)
+    # Before TensorFlow is imported by a verb: its start-up lines are not an answer.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    module, function = options.run.split(":")
+    try:
+        getattr(importlib.import_module(module), function)(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of `bertzoo list | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        if options.debug:
+            raise
+        print(f"bertzoo {options.verb}: {sentence(error)}", file=sys.stderr)
+        return MISTAKE
+    return DONE
+
+
+def sentence(error: Exception) -> str:
+    """Return what an error says to a user, without its class.
+
+    >>> sentence(FileNotFoundError(2, "No such file or directory", "texts.txt"))
+    'No such file or directory: texts.txt'
+    """
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"this needs the Python package {error.name}, which is not installed"
+    return str(error).strip() or type(error).__name__
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that says what is wrong in one line and where the help is."""
+
+    def error(self, message):
+        """Print one sentence and leave with the code of a mistake."""
+        self.exit(MISTAKE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options; texts may also stand behind an option: `embed NAME --json "a cat"`."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    # argparse gives the positional words before the first option to `texts` and returns the others.
+    if rest and (not hasattr(options, "texts") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.texts += rest
+    return options
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs."""
+    parser = Parser(prog="bertzoo", description="The model zoo of BERT variants.")
+    parser.add_argument("--version", action="version", version=f"bertzoo {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    common = Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON")
+    common.add_argument("--debug", action="store_true", help="show where an error came from")
+
+    def verb(name, run, text, **kwargs):
+        command = verbs.add_parser(name, help=text, description=text, parents=[common], **kwargs)
+        command.set_defaults(run=f"bertzoo.cli.{run}")
+        return command
+
+    command = verb("list", "zoo:list_presets", "List the presets.")
+    command.add_argument("pattern", nargs="?", help="only names or aliases that contain this")
+    command.add_argument("--family", help="only this family, such as bert or domain")
+    command.add_argument("--head", help="only presets that carry this head, such as masked_lm")
+    command.add_argument("--language", help="only this language: en, zh or multi")
+    command.add_argument("--here", action="store_true", help="only those on this machine")
+    command.add_argument("--markdown", action="store_true", help="print the page docs/zoo.md")
+
+    command = verb("show", "zoo:show", "Show all that is known of one preset or checkpoint.")
+    _add_source(command)
+    command = verb("tokenize", "texts:tokenize", "Show the tokens of texts.")
+    _add_source(command)
+    _add_texts(command)
+    command.add_argument("--offsets", action="store_true", help="also where each token stands")
+    command = verb("embed", "texts:embed", "Turn texts into vectors.")
+    _add_source(command)
+    _add_texts(command)
+    command.add_argument("--output", metavar="FILE", help="write the vectors to this .npy file")
+    command = verb("fill", "texts:fill", "Fill the [MASK] in texts.")
+    _add_source(command)
+    _add_texts(command)
+    command.add_argument("--top-k", type=int, default=5, metavar="K", help="answers (default 5)")
+    command = verb("predict", "texts:predict", "Classify texts with a fine-tuned checkpoint.")
+    _add_source(command)
+    _add_texts(command)
+
+    command = verb("convert", "convert:convert", "Write a checkpoint in another format.")
+    _add_source(command)
+    command.add_argument("directory", help="new directory to write")
+    command.add_argument(
+        "--to", required=True, metavar="FORMAT", help="bertzoo, keras_hub, or hf_bert and its like"
+    )
+    command.add_argument(
+        "--heads", metavar="KINDS", help="heads to write, with commas between (default: all)"
+    )
+    command.add_argument(
+        "--allow-inexact",
+        action="store_true",
+        help="write even where the other library will compute something else",
+    )
+    verb("doctor", "doctor:doctor", "Say what is installed, and what is missing for what.")
+    return parser
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", help="preset name, alias or checkpoint directory")
+    command.add_argument(
+        "--format", metavar="FORMAT", help="format of a checkpoint directory (default: found)"
+    )
+
+
+def _add_texts(command: argparse.ArgumentParser) -> None:
+    command.add_argument("texts", nargs="*", help="texts; without any, lines of standard input")
+    command.add_argument("--file", metavar="FILE", help="read one text per line from this file")

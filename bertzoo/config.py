@@ -1,0 +1,385 @@
+"""Architectures, heads and tokenizers as data: frozen, typed, and free of TensorFlow and Keras.
+
+A variant of BERT is a row of `BackboneConfig`, never a class. The defaults are BERT-Base
+(Devlin et al. 2018, section 3) with the erf form of GELU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "tanh")
+HEAD_KINDS = (
+    "masked_lm",
+    "next_sentence",
+    "text_classifier",
+    "token_classifier",
+    "question_answerer",
+    "discriminator",
+    "text_embedder",
+)
+POOLINGS = ("cls", "max", "mean", "mean_sqrt")
+TOKENIZER_KINDS = ("wordpiece", "byte_pair", "sentence_piece")
+
+
+class Config:
+    """What the frozen configurations share: strict keys, strict types, plain dictionaries."""
+
+    @classmethod
+    def from_dict(cls, values: typing.Mapping[str, typing.Any], where: str = ""):
+        """Build from a mapping; an unknown key raises and names the nearest valid one."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        for key in values:
+            check_key(key, names, where or cls.__name__)
+        return cls(**{key: _frozen(value) for key, value in values.items()})
+
+    def to_dict(self, defaults: bool = True) -> dict[str, typing.Any]:
+        """Return a JSON-ready dictionary; with `defaults=False` only what differs from them."""
+        result = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not defaults and field.default is not dataclasses.MISSING and value == field.default:
+                continue
+            result[field.name] = _thawed(value)
+        return result
+
+    def replace(self, **changes):
+        """Return a copy with some fields changed; an unknown field raises."""
+        names = [field.name for field in dataclasses.fields(self)]
+        for key in changes:
+            check_key(key, names, type(self).__name__)
+        return dataclasses.replace(self, **{k: _frozen(v) for k, v in changes.items()})
+
+    def _check_types(self) -> None:
+        hints = _type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value, hint = getattr(self, field.name), hints[field.name]
+            if not _is_instance(value, hint):
+                raise ValueError(
+                    f"{type(self).__name__}.{field.name} must be {_spell(hint)}; "
+                    f"got {value!r} ({type(value).__name__})."
+                )
+            if isinstance(value, int) and not isinstance(value, bool) and _wants_float(hint):
+                object.__setattr__(self, field.name, float(value))
+
+    def _check_choice(self, name: str, choices: typing.Sequence[str]) -> None:
+        value = getattr(self, name)
+        if value is not None and value not in choices:
+            raise ValueError(
+                f"{type(self).__name__}.{name} must be one of {', '.join(choices)}; "
+                f"got {value!r}.{nearest(value, choices)}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneConfig(Config):
+    """The shape of one encoder.
+
+    Args:
+        vocabulary_size: Rows of the token table, V.
+        num_layers: Encoder layers applied, L (shared layers count each time they run).
+        hidden_dim: Width of the encoder, D.
+        num_heads: Attention heads per layer, N; divides `hidden_dim`.
+        intermediate_dim: Width of the feed-forward layer, F.
+        embedding_dim: Width of the embedding tables where a projection to `hidden_dim` follows
+            them (ALBERT, ELECTRA-small); None means `hidden_dim` and no projection.
+        max_sequence_length: Longest input in tokens, special tokens included.
+        position_offset: Rows of the position table before the one of the first token
+            (RoBERTa 2); the table has `max_sequence_length + position_offset` rows.
+        num_segments: Rows of the segment table; 0 means no segments (DistilBERT).
+        num_groups: Groups of layers that share weights (ALBERT 1); None means that every layer
+            has its own.
+        num_inner_layers: Layers inside a group, all run at each of the `num_layers` steps.
+        activation: Of the feed-forward layer: `gelu` (erf), `gelu_tanh` or `relu`.
+        pooler: Whether a tanh layer on the first token gives `pooled_output`.
+        dropout: Rate after embeddings, attention and feed-forward layers.
+        attention_dropout: Rate on attention probabilities.
+        layer_norm_epsilon: Added to the variance.
+        initializer_range: Standard deviation of the truncated normal for kernels and tables.
+
+    Example:
+
+    >>> BackboneConfig().parameter_count()
+    109482240
+    >>> BackboneConfig(num_layers=6, num_segments=0, pooler=False).parameter_count()
+    66362880
+    """
+
+    vocabulary_size: int = 30522
+    num_layers: int = 12
+    hidden_dim: int = 768
+    num_heads: int = 12
+    intermediate_dim: int = 3072
+    embedding_dim: int | None = None
+    max_sequence_length: int = 512
+    position_offset: int = 0
+    num_segments: int = 2
+    num_groups: int | None = None
+    num_inner_layers: int = 1
+    activation: str = "gelu"
+    pooler: bool = True
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    layer_norm_epsilon: float = 1.0e-12
+    # BERT's initializer_range, truncated at two standard deviations.
+    initializer_range: float = 0.02
+
+    def __post_init__(self):
+        """Check every field, and what they say together."""
+        self._check_types()
+        self._check_choice("activation", ("gelu", "gelu_tanh", "relu"))
+        for name in ("vocabulary_size", "num_layers", "hidden_dim", "num_heads",
+                     "intermediate_dim", "embedding_dim", "max_sequence_length",
+                     "num_groups", "num_inner_layers"):  # fmt: skip
+            value = getattr(self, name)
+            # 2**31 - 1: ids and shapes are int32 in the graph.
+            if value is not None and not 1 <= value < 2**31:
+                raise ValueError(f"BackboneConfig.{name} must be at least 1; got {value}.")
+        for name in ("position_offset", "num_segments"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"BackboneConfig.{name} must not be negative.")
+        for name in ("dropout", "attention_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(
+                    f"BackboneConfig.{name} must be in [0, 1); got {getattr(self, name)}."
+                )
+        for name in ("layer_norm_epsilon", "initializer_range"):
+            value = getattr(self, name)
+            if not (value > 0.0 and math.isfinite(value)):
+                raise ValueError(f"BackboneConfig.{name} must be positive; got {value}.")
+        if self.hidden_dim % self.num_heads:
+            raise ValueError(
+                f"hidden_dim must be a multiple of num_heads; got hidden_dim={self.hidden_dim}, "
+                f"num_heads={self.num_heads}."
+            )
+        if self.num_groups is not None and self.num_layers % self.num_groups:
+            raise ValueError(
+                f"num_layers must be a multiple of num_groups; got num_layers={self.num_layers}, "
+                f"num_groups={self.num_groups}."
+            )
+
+    @classmethod
+    def from_preset(cls, source) -> BackboneConfig:
+        """Return the configuration of a preset name or checkpoint directory; no TensorFlow."""
+        from bertzoo import checkpoints
+
+        return checkpoints.open_source(source).config
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head, H."""
+        return self.hidden_dim // self.num_heads
+
+    @property
+    def table_dim(self) -> int:
+        """Width of the embedding tables, E."""
+        return self.hidden_dim if self.embedding_dim is None else self.embedding_dim
+
+    @property
+    def layer_schedule(self) -> tuple[int, ...]:
+        """Which distinct layer runs at each step: 0..L-1 for BERT, all 0 for ALBERT-Base.
+
+        Distinct layer `group * num_inner_layers + inner` is ALBERT's `group_g/inner_group_j`;
+        step i belongs to group `i // (num_layers / num_groups)` (Lan et al. 2019, code).
+        """
+        groups = self.num_groups or self.num_layers
+        steps_per_group = self.num_layers // groups
+        return tuple(
+            step // steps_per_group * self.num_inner_layers + inner
+            for step in range(self.num_layers)
+            for inner in range(self.num_inner_layers)
+        )
+
+    @property
+    def num_distinct_layers(self) -> int:
+        """How many encoder layers have weights of their own."""
+        return (self.num_groups or self.num_layers) * self.num_inner_layers
+
+    def parameter_count(self) -> int:
+        """Count the backbone's weights in closed form, the pooler included where there is one."""
+        width, hidden, inner = self.table_dim, self.hidden_dim, self.intermediate_dim
+        positions = self.max_sequence_length + self.position_offset
+        tables = (self.vocabulary_size + positions + self.num_segments) * width + 2 * width
+        projection = 0 if self.embedding_dim is None else width * hidden + hidden
+        attention = 4 * (hidden * hidden + hidden)
+        feed_forward = hidden * inner + inner + inner * hidden + hidden
+        layer = attention + feed_forward + 2 * 2 * hidden  # two layer norms, gamma and beta
+        pooler = hidden * hidden + hidden if self.pooler else 0
+        return tables + projection + self.num_distinct_layers * layer + pooler
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadConfig(Config):
+    """What follows the backbone: one head, by kind.
+
+    Args:
+        kind: `masked_lm`, `next_sentence` (also sentence order), `text_classifier`,
+            `token_classifier`, `question_answerer`, `discriminator` (ELECTRA) or
+            `text_embedder`.
+        num_outputs: Classes of a classifier (`next_sentence` 2); None for the other kinds.
+        labels: Names of the classes in output order, or None where they are not known.
+        input: What a text classifier reads: `pooled` or `first_token`.
+        hidden_activation: Of the hidden layer: `masked_lm` and `discriminator` always have one;
+            `text_classifier` has none where this is None (BERT), else one with `tanh`
+            (RoBERTa), `relu` (DistilBERT) or `gelu` (ELECTRA).
+        dropout: Rate before the classifying layers while training.
+        layer_norm_epsilon: Of the `masked_lm` head.
+        tie_embeddings: Whether the `masked_lm` decoder is the token table.
+        pooling: Of a `text_embedder`: any of `cls max mean mean_sqrt`, concatenated in that
+            order.
+        normalize: Whether a `text_embedder` gives vectors of length 1.
+        projections: Of a `text_embedder`: (width, activation or None, has bias) of each dense
+            layer between pooling and normalisation (sentence-transformers `Dense`).
+    """
+
+    kind: str
+    num_outputs: int | None = None
+    labels: tuple[str, ...] | None = None
+    input: str = "pooled"
+    hidden_activation: str | None = None
+    dropout: float = 0.1
+    layer_norm_epsilon: float = 1.0e-12
+    tie_embeddings: bool = True
+    pooling: tuple[str, ...] = ("mean",)
+    normalize: bool = False
+    projections: tuple[tuple[int, str | None, bool], ...] = ()
+
+    def __post_init__(self):
+        """Check every field, and what they say together."""
+        self._check_types()
+        self._check_choice("kind", HEAD_KINDS)
+        self._check_choice("input", ("pooled", "first_token"))
+        self._check_choice("hidden_activation", ACTIVATIONS)
+        if self.labels is not None:
+            if len(set(self.labels)) != len(self.labels):
+                raise ValueError(f"labels must differ from each other; got {list(self.labels)}.")
+            if self.num_outputs is None:
+                object.__setattr__(self, "num_outputs", len(self.labels))
+            elif self.num_outputs != len(self.labels):
+                raise ValueError(
+                    f"a {self.kind} head with {self.num_outputs} outputs needs as many labels; "
+                    f"got {len(self.labels)}."
+                )
+        if self.kind in ("text_classifier", "token_classifier", "next_sentence"):
+            if self.num_outputs is None or self.num_outputs < 1:
+                raise ValueError(f"a {self.kind} head needs num_outputs or labels; got neither.")
+        if self.kind in ("masked_lm", "discriminator") and self.hidden_activation is None:
+            raise ValueError(f"a {self.kind} head needs a hidden_activation.")
+        if self.kind == "text_embedder":
+            for mode in self.pooling:
+                if mode not in POOLINGS:
+                    raise ValueError(
+                        f"pooling must be any of {', '.join(POOLINGS)}; "
+                        f"got {mode!r}.{nearest(mode, POOLINGS)}"
+                    )
+            if not self.pooling or len(set(self.pooling)) != len(self.pooling):
+                raise ValueError(f"pooling must name each mode once; got {list(self.pooling)}.")
+            ordered = tuple(mode for mode in POOLINGS if mode in self.pooling)
+            object.__setattr__(self, "pooling", ordered)
+
+    @property
+    def reads_pooled_output(self) -> bool:
+        """Whether this head needs a backbone with a pooler."""
+        return self.kind == "next_sentence" or (
+            self.kind == "text_classifier" and self.input == "pooled"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerConfig(Config):
+    """How text becomes ids; the vocabulary itself is a file beside it.
+
+    Args:
+        kind: `wordpiece`, `byte_pair` or `sentence_piece`.
+        lowercase: Whether text is lower-cased.
+        strip_accents: Whether combining marks are removed; None follows `lowercase`, as BERT.
+        start_token: First token of a packed input.
+        end_token: Token after each segment.
+        pad_token: Token that fills the rest.
+        unknown_token: Token for what the vocabulary cannot spell.
+        mask_token: Token that hides a word.
+        sequence_length: Length to which inputs are truncated by default; None means the
+            backbone's `max_sequence_length`.
+    """
+
+    kind: str = "wordpiece"
+    lowercase: bool = True
+    strip_accents: bool | None = None
+    start_token: str = "[CLS]"
+    end_token: str = "[SEP]"
+    pad_token: str = "[PAD]"
+    unknown_token: str = "[UNK]"
+    mask_token: str = "[MASK]"
+    sequence_length: int | None = None
+
+    def __post_init__(self):
+        """Check every field."""
+        self._check_types()
+        self._check_choice("kind", TOKENIZER_KINDS)
+        if self.sequence_length is not None and self.sequence_length < 3:
+            raise ValueError(
+                f"sequence_length must leave room for two special tokens and one more; "
+                f"got {self.sequence_length}."
+            )
+
+
+def check_key(key: str, valid: typing.Iterable[str], where: str) -> None:
+    """Raise for a key that is not valid, naming the nearest one that is."""
+    valid = list(valid)
+    if key not in valid:
+        raise ValueError(
+            f"unknown key `{key}` in {where};{nearest(key, valid)} "
+            f"valid keys are {', '.join(sorted(valid))}."
+        )
+
+
+def nearest(word: typing.Any, choices: typing.Iterable[str]) -> str:
+    """Return ` did you mean ...?`, or nothing where no choice is close."""
+    close = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.5)
+    return f" did you mean `{close[0]}`?" if close else ""
+
+
+def _frozen(value):
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _thawed(value):
+    return [_thawed(item) for item in value] if isinstance(value, tuple) else value
+
+
+_HINTS: dict[type, dict[str, typing.Any]] = {}
+
+
+def _type_hints(cls: type) -> dict[str, typing.Any]:
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)
+    return _HINTS[cls]
+
+
+def _is_instance(value, hint) -> bool:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_instance(value, arg) for arg in args)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if len(args) == 2 and args[1] is Ellipsis:
+            return all(_is_instance(item, args[0]) for item in value)
+        return len(value) == len(args) and all(map(_is_instance, value, args))
+    if hint is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _wants_float(hint) -> bool:
+    return hint is float or float in typing.get_args(hint)
+
+
+def _spell(hint) -> str:
+    return getattr(hint, "__name__", None) or str(hint).replace("NoneType", "None")

@@ -1,0 +1,1 @@
+"""Encoder layers in `keras.ops` only: embeddings, attention, encoder layer, pooling, heads."""

@@ -1,0 +1,96 @@
+"""Scaled dot-product self-attention over token-major input (Vaswani et al. 2017, 3.2)."""
+
+import math
+
+import keras
+from keras import ops
+
+# B batch  T length  R rows = B*T  D hidden_dim  N heads  H head_dim
+
+# Google's own constant: exp(-10000) is exactly 0 in float32, the number fits float16, and a row
+# in which everything is masked stays finite (it attends evenly), unlike with -inf.
+MASKED = -10000.0
+
+
+@keras.saving.register_keras_serializable(package="bertzoo")
+class AttentionMask(keras.layers.Layer):
+    """A padding mask to what is added to the scores: 0 for real tokens, -10000 for padding.
+
+    Call with int32 `[B, T]`; returns `[B, 1, 1, T]` in the compute dtype.
+    """
+
+    def call(self, padding_mask):
+        """Return the additive mask."""
+        # A float that is added, not `where`: TensorFlow fuses product, scale and sum then.
+        masked = ops.cast(ops.equal(padding_mask, 0), self.compute_dtype) * MASKED
+        return masked[:, None, None, :]  # (B, T) -> (B, 1, 1, T)
+
+    def compute_output_spec(self, padding_mask):
+        """Return the output's shape."""
+        batch, length = padding_mask.shape
+        return keras.KerasTensor((batch, 1, 1, length), dtype=self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package="bertzoo")
+class SelfAttention(keras.layers.Layer):
+    """Multi-head self-attention with 2-D kernels.
+
+    Args:
+        hidden_dim: D.
+        num_heads: N; divides D.
+        dropout: Rate on the probabilities.
+        initializer: Of the kernels.
+
+    Call with `hidden` `[B * T, D]` and an additive `mask` that broadcasts to `[B, N, T, T]`.
+    Returns a dict: `output` `[B * T, D]`; `query`, `key`, `value` `[B, N, T, H]`; and
+    `attention_scores` (scaled and masked) and `attention_probabilities` `[B, N, T, T]`.
+    """
+
+    def __init__(self, hidden_dim, num_heads, dropout=0.0, initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.num_heads = num_heads
+        self.head_dim = hidden_dim // num_heads
+
+        def dense(name):
+            return keras.layers.Dense(
+                hidden_dim, kernel_initializer=initializer, name=name, dtype=self.dtype_policy
+            )
+
+        self.query_dense = dense("query")
+        self.key_dense = dense("key")
+        self.value_dense = dense("value")
+        self.output_dense = dense("output")
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+
+    def build(self, *input_shapes, **named_shapes):
+        """Build the four dense layers."""
+        for layer in (self.query_dense, self.key_dense, self.value_dense, self.output_dense):
+            layer.build((None, self.hidden_dim))
+
+    def call(self, hidden, mask, training=None):
+        """Attend; see the class."""
+        length = ops.shape(mask)[-1]
+        query = self._split(self.query_dense(hidden), length)
+        key = self._split(self.key_dense(hidden), length)
+        value = self._split(self.value_dense(hidden), length)
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, T, T)
+        scores = scores * (1.0 / math.sqrt(self.head_dim)) + mask
+        # In float32: bfloat16 has 8 bits of mantissa, too few for a sum of 512 exponentials.
+        probabilities = ops.softmax(ops.cast(scores, "float32"), axis=-1)
+        probabilities = ops.cast(probabilities, self.compute_dtype)
+        context = ops.matmul(self.dropout(probabilities, training=training), value)
+        context = ops.transpose(context, (0, 2, 1, 3))  # (B, N, T, H) -> (B, T, N, H)
+        context = ops.reshape(context, (-1, self.hidden_dim))  # -> (R, D)
+        return {
+            "output": self.output_dense(context),
+            "query": query,
+            "key": key,
+            "value": value,
+            "attention_scores": scores,
+            "attention_probabilities": probabilities,
+        }
+
+    def _split(self, projected, length):
+        heads = ops.reshape(projected, (-1, length, self.num_heads, self.head_dim))
+        return ops.transpose(heads, (0, 2, 1, 3))  # (R, D) -> (B, T, N, H) -> (B, N, T, H)

@@ -1,0 +1,98 @@
+"""One post-norm Transformer encoder layer (Vaswani et al. 2017, 3.1; Devlin et al. 2018)."""
+
+import keras
+
+from bertzoo.layers.activations import activation_function
+from bertzoo.layers.attention import SelfAttention
+
+# B batch  T length  R rows = B*T  D hidden_dim  F intermediate_dim
+
+
+@keras.saving.register_keras_serializable(package="bertzoo")
+class EncoderLayer(keras.layers.Layer):
+    """Self-attention and feed-forward, each followed by dropout, residual and layer norm.
+
+    Args:
+        hidden_dim: D.
+        num_heads: N.
+        intermediate_dim: F.
+        activation: `gelu` (erf), `gelu_tanh` or `relu`.
+        dropout: Rate before each residual.
+        attention_dropout: Rate on attention probabilities.
+        layer_norm_epsilon: Added to the variance.
+        initializer: Of the kernels.
+
+    Call with `hidden` `[B * T, D]` and an additive `mask`; returns the dict of
+    `SelfAttention` with `hidden_state` `[B * T, D]` in the place of `output`.
+    """
+
+    def __init__(
+        self,
+        hidden_dim,
+        num_heads,
+        intermediate_dim,
+        activation="gelu",
+        dropout=0.0,
+        attention_dropout=0.0,
+        layer_norm_epsilon=1.0e-12,
+        initializer="zeros",
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.hidden_dim = hidden_dim
+        self.intermediate_dim = intermediate_dim
+        policy = {"dtype": self.dtype_policy}
+        self.attention = SelfAttention(
+            hidden_dim, num_heads, attention_dropout, initializer, name="attention", **policy
+        )
+        self.attention_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, name="attention_norm", **policy
+        )
+        self.intermediate_dense = keras.layers.Dense(
+            intermediate_dim,
+            activation=activation_function(activation),
+            kernel_initializer=initializer,
+            name="intermediate",
+            **policy,
+        )
+        self.output_dense = keras.layers.Dense(
+            hidden_dim, kernel_initializer=initializer, name="output", **policy
+        )
+        self.output_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_epsilon, name="output_norm", **policy
+        )
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
+
+    def build(self, *input_shapes, **named_shapes):
+        """Build the parts in the order in which they run."""
+        rows = (None, self.hidden_dim)
+        self.attention.build(rows)
+        self.attention_norm.build(rows)
+        self.intermediate_dense.build(rows)
+        self.output_dense.build((None, self.intermediate_dim))
+        self.output_norm.build(rows)
+
+    def call(self, hidden, mask, training=None):
+        """Run the layer; see the class."""
+        result = self.attention(hidden, mask, training=training)
+        attended = self.dropout(result.pop("output"), training=training)
+        hidden = self.attention_norm(attended + hidden)
+        forward = self.output_dense(self.intermediate_dense(hidden))
+        forward = self.dropout(forward, training=training)
+        result["hidden_state"] = self.output_norm(forward + hidden)
+        return result
+
+    def compute_output_spec(self, hidden, mask, training=None):
+        """Return the outputs' shapes."""
+        heads, dtype = self.attention.num_heads, self.compute_dtype
+        batch, length = mask.shape[0], mask.shape[-1]
+        projected = (batch, heads, length, self.attention.head_dim)
+        shapes = {
+            "query": projected,
+            "key": projected,
+            "value": projected,
+            "attention_scores": (batch, heads, length, length),
+            "attention_probabilities": (batch, heads, length, length),
+            "hidden_state": hidden.shape,
+        }
+        return {name: keras.KerasTensor(shape, dtype=dtype) for name, shape in shapes.items()}

@@ -1,0 +1,148 @@
+"""Batches of like length: short texts do not pay for long ones, and answers keep their order.
+
+All texts are tokenized first, in chunks through `tf.data`; only the ids stay in memory, 4 bytes a
+token. Then rows are sorted by length, so that a batch pads to its own longest row, rounded up to
+one of a few lengths.
+"""
+
+import typing
+
+import numpy as np
+import tensorflow as tf
+
+from bertzoo.preprocessing import packing
+
+# B batch  T length  N texts
+
+# Texts tokenized at once: enough to use the vectorised tokenizer, small beside the ids.
+CHUNK = 1024
+# Ids held at once: 16 million * 4 bytes = 64 MB. More text than that runs in several windows.
+WINDOW_TOKENS = 2**24
+
+
+class PackedRows(typing.NamedTuple):
+    """Packed rows of many texts, end to end.
+
+    Args:
+        values: Int32, all ids.
+        lengths: Int32 `[N]`, tokens of each row.
+        first_lengths: Int32 `[N]`, tokens of each row's segment 0.
+    """
+
+    values: np.ndarray
+    lengths: np.ndarray
+    first_lengths: np.ndarray
+
+
+class BatchPlan(typing.NamedTuple):
+    """Which rows run together.
+
+    Args:
+        order: Int64 `[N]`: row i of the batches, end to end, is row `order[i]` of the texts.
+        starts: Int64, where each batch starts in `order`.
+        stops: Int64, where it ends.
+        lengths: Int32, to what length it is padded.
+    """
+
+    order: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    lengths: np.ndarray
+
+
+def text_chunks(texts, chunk=CHUNK):
+    """Return a dataset of the `Texts`' columns, `chunk` rows at a time."""
+    return tf.data.Dataset.from_tensor_slices(texts.columns()).batch(chunk)
+
+
+def pack_rows(inputs, preprocessor):
+    """Return the `PackedRows`, as tensors, of what `Preprocessor.columns` reads."""
+    token_ids, first_lengths = preprocessor.pack(*preprocessor.columns(inputs))
+    return PackedRows(
+        token_ids.values, tf.cast(token_ids.row_lengths(), "int32"), tf.identity(first_lengths)
+    )
+
+
+def packed_windows(chunks, preprocessor, window_tokens=WINDOW_TOKENS):
+    """Tokenize and pack batches of texts; yield `PackedRows` of about `window_tokens` ids.
+
+    Args:
+        chunks: A `tf.data.Dataset` of what `Preprocessor.columns` reads, batched.
+        preprocessor: A `Preprocessor`.
+        window_tokens: Ids held at once.
+    """
+    packed = chunks.map(
+        lambda *inputs: pack_rows(inputs[0] if len(inputs) == 1 else inputs, preprocessor),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    ).prefetch(tf.data.AUTOTUNE)
+    parts, tokens = [], 0
+    for part in packed.as_numpy_iterator():
+        parts.append(part)
+        tokens += len(part.values)
+        if tokens >= window_tokens:
+            yield _joined(parts)
+            parts, tokens = [], 0
+    if parts:
+        yield _joined(parts)
+
+
+def plan_batches(row_lengths, preprocessor, batch_size):
+    """Sort rows by length and cut them into batches, the longest first.
+
+    The longest come first so that a batch too large for memory fails at once. A batch ends after
+    `batch_size` rows, or before a row that its padding would make twice as long.
+
+    Args:
+        row_lengths: Int32 `[N]`.
+        preprocessor: A `Preprocessor`; with padding `fixed` every batch has its full length.
+        batch_size: Most rows of a batch.
+    """
+    order = np.argsort(-row_lengths, kind="stable")
+    descending = row_lengths[order]
+    buckets = packing.length_buckets(preprocessor.sequence_length)
+    starts, stops, lengths = [], [], []
+    start = 0
+    while start < len(order):
+        length, stop = int(descending[start]), start + batch_size
+        if preprocessor.padding == "fixed":
+            length = preprocessor.sequence_length
+        else:
+            if preprocessor.padding == "bucketed":
+                length = buckets[np.searchsorted(buckets, length)]
+            # The first row of at most half the length. Below 16 tokens nothing is won by a cut:
+            # no batch is shorter than the smallest bucket, 8.
+            limit = length // 2 if length >= 16 else 0
+            short = int(np.searchsorted(-descending, -limit, side="left"))
+            stop = min(stop, max(short, start + 1))
+        starts.append(start)
+        stops.append(min(stop, len(order)))
+        lengths.append(length)
+        start = stops[-1]
+    return BatchPlan(order, np.array(starts), np.array(stops), np.array(lengths, dtype=np.int32))
+
+
+def bucketed_batches(rows, plan, preprocessor):
+    """Return a `tf.data.Dataset` of (feature dict,), one a batch of the plan."""
+    rows = PackedRows(*map(tf.constant, rows))
+    order = tf.constant(plan.order)
+    dataset = tf.data.Dataset.from_tensor_slices((plan.starts, plan.stops, plan.lengths))
+    dataset = dataset.map(
+        lambda start, stop, length: (preprocessor.pad_some(rows, order[start:stop], length),),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def in_input_order(outputs, order):
+    """Put row i of `outputs` back to place `order[i]`.
+
+    >>> in_input_order(np.array([10, 20, 30]), np.array([2, 0, 1])).tolist()
+    [20, 30, 10]
+    """
+    restored = np.empty_like(outputs)
+    restored[order] = outputs
+    return restored
+
+
+def _joined(parts):
+    return PackedRows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

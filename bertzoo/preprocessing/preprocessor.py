@@ -1,0 +1,296 @@
+"""Strings to int32 features: tokenize, pack, pad, as a Keras layer that runs in any graph."""
+
+import keras
+import tensorflow as tf
+
+from bertzoo.config import TokenizerConfig
+from bertzoo.preprocessing import packing, texts
+from bertzoo.tokenizers.base import Tokenizer
+from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
+
+# B batch  T length  P predictions
+
+# RoBERTa's form has two end tokens between the texts of a pair (Liu et al. 2019); the others one.
+NUM_SEPARATORS = {"wordpiece": 1, "sentence_piece": 1, "byte_pair": 2}
+PADDINGS = ("bucketed", "longest", "fixed")
+
+
+@keras.saving.register_keras_serializable(package="bertzoo")
+class Preprocessor(keras.layers.Layer):
+    """Strings, or pairs of strings, to a dict of int32 `[B, T]`.
+
+    It runs eagerly, in `dataset.map`, and on `keras.Input((), dtype="string")`; only TensorFlow
+    ops are used, whatever the Keras backend, and TensorFlow tensors come out.
+
+    Args:
+        tokenizer: A `Tokenizer`.
+        sequence_length: Longest row, special tokens included; longer texts are cut, the longer
+            one of a pair first. None for the tokenizer's own, or 512.
+        padding: `bucketed`: to the batch's longest row, rounded up to one of a few lengths;
+            `longest`: to the batch's longest; `fixed`: to `sequence_length` (TPU, XLA).
+        num_segments: Of the backbone: 0 gives no `segment_ids`, 1 only zeros, 2 or more 0 and 1.
+
+    Call with texts: a string tensor `[B]` (or `[]`), a list or array; or pairs: a dict with
+    `text` and `text_pair`, a tuple of two columns, or a list of 2-tuples. Returns a dict:
+    `token_ids`, `padding_mask`, `segment_ids`. On a dataset of (texts, labels),
+    `dataset.map(preprocessor)` keeps the labels.
+
+    Example:
+
+    >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat"])
+    >>> Preprocessor(tokenizer, padding="longest")(["a cat"])["token_ids"].numpy().tolist()
+    [[2, 5, 6, 3]]
+    """
+
+    def __init__(
+        self, tokenizer, sequence_length=None, padding="bucketed", num_segments=2, **kwargs
+    ):
+        if isinstance(tokenizer, dict):
+            tokenizer = _tokenizer_from_config(tokenizer)
+        super().__init__(**kwargs)
+        if padding not in PADDINGS:
+            raise ValueError(f"padding must be one of {', '.join(PADDINGS)}; got {padding!r}.")
+        # 512: the position table of every published BERT.
+        sequence_length = sequence_length or tokenizer.config.sequence_length or 512
+        form = packing.PackingForm(
+            start=tokenizer.start_id,
+            end=tokenizer.end_id,
+            pad=tokenizer.pad_id,
+            num_separators=NUM_SEPARATORS[tokenizer.config.kind],
+        )
+        shortest = form.num_special(is_pair=True)
+        if sequence_length < shortest:
+            raise ValueError(
+                f"sequence_length must hold the {shortest} special tokens of a pair; "
+                f"got {sequence_length}."
+            )
+        self.tokenizer = tokenizer
+        self.sequence_length = sequence_length
+        self.padding = padding
+        self.num_segments = num_segments
+        self.form = form
+        self.built = True
+        # Strings stay TensorFlow's on every Keras backend, and Python strings may come in.
+        self._convert_input_args = False
+        self._allow_non_tensor_positional_args = True
+        self._pack_text = tf.function(self._pack, input_signature=[_STRINGS])
+        self._pack_pair = tf.function(self._pack, input_signature=[_STRINGS, _STRINGS])
+        self._pad_some = tf.function(self._pad_members, input_signature=_ROWS)
+
+    def call(self, inputs, y=None, sample_weight=None):
+        """Return the features, with `y` and `sample_weight` behind them where they are given."""
+        if getattr(y, "dtype", None) == tf.string:
+            raise ValueError(
+                "the second of two string tensors may be a label or the second text of a pair: "
+                "give pairs as {'text': ..., 'text_pair': ...}, labels by number."
+            )
+        features = self.preprocess(inputs)
+        if sample_weight is not None:
+            return features, y, sample_weight
+        return features if y is None else (features, y)
+
+    def preprocess(self, inputs):
+        """Return the features of texts: `call` without Keras around it, on any backend.
+
+        >>> preprocessor.preprocess(["a cat"])["padding_mask"].shape
+        TensorShape([1, 8])
+        """
+        first, second = self.columns(inputs)
+        is_scalar = first.shape.rank == 0
+        if is_scalar:
+            first, second = first[None], None if second is None else second[None]
+        features = self.pad(*self.pack(first, second))
+        return {key: value[0] for key, value in features.items()} if is_scalar else features
+
+    def columns(self, inputs):
+        """Return the texts and the second texts (or None) as string tensors `[B]` or `[]`."""
+        if isinstance(inputs, str | bytes):
+            return tf.constant(inputs), None
+        columns = texts.split_columns(inputs)
+        if not all(column is None or tf.is_tensor(column) for column in columns):
+            read = texts.read_texts(inputs).columns()
+            return read["text"], read.get("text_pair")
+        for column in columns:
+            if column is not None and column.dtype != tf.string:
+                raise ValueError(f"expected strings; got a tensor of {column.dtype.name}.")
+        first, second = columns
+        if first.shape.rank == 2 and first.shape[1] == 2 and second is None:
+            return first[:, 0], first[:, 1]
+        return _squeeze(first), None if second is None else _squeeze(second)
+
+    def pack(self, text, text_pair=None):
+        """Return ragged packed rows of string tensors `[B]`; see `packing.pack`."""
+        return self._pack_text(text) if text_pair is None else self._pack_pair(text, text_pair)
+
+    def pad(self, token_ids, first_lengths, length=None):
+        """Return dense features of packed rows; see `packing.pad`."""
+        if length is None:
+            length = self.padded_length(token_ids)
+        return packing.pad(token_ids, first_lengths, length, self.form, self.num_segments)
+
+    def pad_some(self, rows, members, length):
+        """Return dense features of some of many packed rows.
+
+        Args:
+            rows: `bucketing.PackedRows`.
+            members: Int64 `[B]`, the rows wanted.
+            length: T, at least the longest of them.
+        """
+        return self._pad_some(*rows, members, length)
+
+    def padded_length(self, token_ids):
+        """Return the length that `padding` says for a batch of ragged rows."""
+        if self.padding == "fixed":
+            return self.sequence_length
+        # A batch without rows has no longest one: reduce_max would give the smallest integer.
+        longest = tf.maximum(tf.cast(tf.reduce_max(token_ids.row_lengths()), "int32"), 1)
+        if self.padding == "longest":
+            return longest
+        return packing.round_up(longest, packing.length_buckets(self.sequence_length))
+
+    def pack_masked(self, text):
+        """Pack string tensors `[B]` in which the mask token is spelled out, as `[MASK]`.
+
+        Only the mask token is read so; other special tokens in the text stay ordinary text.
+        """
+        pieces = tf.strings.split(text, self.tokenizer.config.mask_token)  # (B, pieces)
+        tokens = tf.cast(self.tokenizer(pieces.values), "int32")
+        mask = tf.fill([tokens.nrows(out_type=tf.int32), 1], self.tokenizer.mask_id)
+        tokens = tf.concat([tokens, mask], axis=1)
+        tokens = tf.RaggedTensor.from_nested_row_splits(
+            tokens.values,
+            [tf.cast(pieces.row_splits, "int64"), tf.cast(tokens.row_splits, "int64")],
+            validate=False,
+        ).merge_dims(1, 2)  # (B, tokens): each piece and a mask behind it
+        lengths = tf.maximum(tf.cast(tokens.row_lengths(), "int32") - 1, 0)
+        tokens = packing.keep_first(tokens, lengths)  # but none behind the last piece
+        return packing.pack(tokens, None, self.form, self.sequence_length)
+
+    def preprocess_masked(self, inputs):
+        """Return the features of texts that spell the mask token out, and where it stands.
+
+        Args:
+            inputs: Texts, as for `call`; no pairs.
+
+        Returns:
+            The features, and `mask_positions` and `mask_weights`, int32 `[B, P]`: P is the
+            largest number of masks in a row; the weight is 1 for a mask and 0 for padding.
+
+        Example:
+
+        >>> preprocessor.preprocess_masked(["a [MASK]"])["mask_positions"].numpy().tolist()
+        [[2]]
+        """
+        text, text_pair = self.columns(inputs)
+        if text_pair is not None:
+            raise ValueError("masks are read in texts, not in pairs; join each pair to one text.")
+        token_ids, first_lengths = self.pack_masked(text)
+        features = self.pad(token_ids, first_lengths)
+        is_mask = tf.equal(features["token_ids"], self.tokenizer.mask_id)  # (B, T)
+        positions = tf.where(is_mask)  # (masks, 2): row and place
+        counts = tf.reduce_sum(tf.cast(is_mask, "int32"), axis=1)  # (B,)
+        places = tf.RaggedTensor.from_row_lengths(tf.cast(positions[:, 1], "int32"), counts)
+        features["mask_positions"] = places.to_tensor()
+        features["mask_weights"] = tf.sequence_mask(counts, dtype="int32")
+        return features
+
+    def compute_output_spec(self, inputs, y=None, sample_weight=None):
+        """Return the shapes of the features, for `keras.Input`s."""
+        first, _ = texts.split_columns(inputs)
+        if not isinstance(first, keras.KerasTensor):
+            first = keras.KerasTensor(self.columns(inputs)[0].shape, dtype="string")
+        length = self.sequence_length if self.padding == "fixed" else None
+        shape = (*first.shape[:1], length)
+        return {
+            name: keras.KerasTensor(shape, dtype="int32", name=name)
+            for name in self.feature_names()
+        }
+
+    def feature_names(self):
+        """Return the names of the features."""
+        return ["token_ids", "padding_mask"] + (["segment_ids"] if self.num_segments else [])
+
+    def get_config(self):
+        """Return what `from_config` needs, the vocabulary included: no file is read again."""
+        return {
+            **super().get_config(),
+            "tokenizer": _tokenizer_config(self.tokenizer),
+            "sequence_length": self.sequence_length,
+            "padding": self.padding,
+            "num_segments": self.num_segments,
+        }
+
+    def _pack(self, text, text_pair=None):
+        first = tf.cast(self.tokenizer(text), "int32")
+        second = None if text_pair is None else tf.cast(self.tokenizer(text_pair), "int32")
+        return packing.pack(first, second, self.form, self.sequence_length)
+
+    def _pad_members(self, values, lengths, first_lengths, members, length):
+        token_ids = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
+        return self.pad(tf.gather(token_ids, members), tf.gather(first_lengths, members), length)
+
+
+# Fixed signatures: one trace each, whatever the sizes.
+_STRINGS = tf.TensorSpec([None], "string")
+_IDS = tf.TensorSpec([None], "int32")
+_ROWS = [_IDS, _IDS, _IDS, tf.TensorSpec([None], "int64"), tf.TensorSpec([], "int32")]
+
+
+def _squeeze(column):
+    if column.shape.rank == 2 and column.shape[1] == 1:
+        return column[:, 0]
+    if column.shape.rank not in (0, 1):
+        raise ValueError(
+            f"a string tensor of texts has the shape [B], of pairs [B, 2]; got {column.shape}."
+        )
+    return column
+
+
+def preprocessor_of_checkpoint(checkpoint, sequence_length=None, padding="bucketed"):
+    """Return the `Preprocessor` of a `Checkpoint`, or None and the reason why there is none.
+
+    Args:
+        checkpoint: From `checkpoints.open_source`.
+        sequence_length: Longest row; None for the tokenizer's own, else the position table's.
+        padding: See `Preprocessor`.
+
+    Returns:
+        The preprocessor (or None), and why strings cannot be read (or "").
+    """
+    config = checkpoint.tokenizer
+    if config is None or "vocabulary" not in checkpoint.files:
+        return None, f"{checkpoint.name} comes without a vocabulary"
+    if config.kind != "wordpiece":
+        return None, (
+            f"{checkpoint.name} has a {config.kind} vocabulary, and tokenizers of that kind are "
+            "not part of this release"
+        )
+    positions = checkpoint.config.max_sequence_length
+    if sequence_length is None:
+        # Tokenizer files may promise more than the position table holds.
+        sequence_length = min(config.sequence_length or positions, positions)
+    preprocessor = Preprocessor(
+        Tokenizer.from_files(config, checkpoint.files),
+        sequence_length=sequence_length,
+        padding=padding,
+        num_segments=checkpoint.config.num_segments,
+    )
+    return preprocessor, ""
+
+
+def _tokenizer_config(tokenizer):
+    return {
+        "config": tokenizer.config.to_dict(),
+        "vocabulary": list(tokenizer.vocabulary),
+        "special_tokens_in_text": tokenizer.special_tokens_in_text,
+    }
+
+
+def _tokenizer_from_config(config):
+    fields = TokenizerConfig.from_dict(config["config"]).to_dict()
+    kind = fields.pop("kind")
+    if kind != "wordpiece":
+        raise ValueError(f"a saved preprocessor has a wordpiece tokenizer; got {kind}.")
+    return WordPieceTokenizer(
+        config["vocabulary"], special_tokens_in_text=config["special_tokens_in_text"], **fields
+    )

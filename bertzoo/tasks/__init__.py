@@ -1,0 +1,1 @@
+"""Strings in, answers out: a preprocessor and a network as one `keras.Model`."""

@@ -1,0 +1,125 @@
+"""Words for masked places (Devlin et al. 2018, section 3.1)."""
+
+import typing
+
+import keras
+import numpy as np
+
+from bertzoo.preprocessing.texts import read_texts
+from bertzoo.tasks.task import Task
+
+# B batch  P predictions  V vocabulary
+
+
+class Fill(typing.NamedTuple):
+    """One word for one masked place.
+
+    Args:
+        token: As in the vocabulary; a `##` in front means that it goes on with the word before.
+        score: Its probability.
+        text: The text with the word in that place; other masks stay.
+    """
+
+    token: str
+    score: float
+    text: str
+
+
+@keras.saving.register_keras_serializable(package="bertzoo")
+class MaskedLM(Task):
+    """Fill masked places in texts, or give logits for masked positions of ids.
+
+    Call with a dict of ids that also has `mask_positions`, int32 `[B, P]`; only these positions
+    are projected. Returns float32 logits `[B, P, V]`.
+
+    Example:
+
+    >>> model = MaskedLM.from_preset("bert_base_en_uncased")
+    >>> model.fill("Paris is the [MASK] of France.", top_k=1)[0].token
+    'capital'
+    """
+
+    head_kind = "masked_lm"
+    no_texts = "use fill(texts) to fill masked places in texts; here it needs mask_positions too"
+
+    def fill(self, texts, top_k=5, batch_size=32):
+        """Return the most probable words for every mask token in a text.
+
+        Only the mask token is read as a special token; others in the text are ordinary text.
+
+        Args:
+            texts: One text, or several; `[MASK]` (the tokenizer's mask token) marks the places.
+            top_k: How many words for each place.
+            batch_size: Texts at once.
+
+        Returns:
+            For one text with one mask: a list of `top_k` `Fill`s, the most probable first. For
+            one text with several masks: a list of such lists, in the order of the masks (each
+            filled for itself, while the others stay masked). For several texts: a list of these.
+
+        Raises:
+            ValueError: If a text has no mask token, or one beyond the longest row.
+        """
+        if isinstance(texts, str):
+            return self.fill([texts], top_k, batch_size)[0]
+        rows = read_texts(texts)
+        self._need_strings(no_texts="")
+        num_words = len(self.tokenizer.vocabulary)
+        if not 1 <= top_k <= num_words:
+            raise ValueError(f"top_k must be between 1 and {num_words}; got {top_k}.")
+        if rows.text_pair is not None:
+            raise ValueError("fill takes texts, not pairs; join each pair to one text.")
+        decoded = [text.decode("utf-8", "surrogatepass") for text in rows.text]
+        counts = [text.count(self._mask) for text in decoded]
+        for index, count in enumerate(counts):
+            if count == 0:
+                raise ValueError(f"text {index} has no {self._mask}: {decoded[index]!r}.")
+        results = []
+        for start in range(0, len(rows), batch_size):
+            part = slice(start, start + batch_size)
+            results += self._fill_batch(rows[part], decoded[part], counts[part], top_k, start)
+        return results
+
+    @property
+    def _mask(self):
+        return self.tokenizer.config.mask_token
+
+    def _fill_batch(self, rows, decoded, counts, top_k, first):
+        features = self.preprocessor.preprocess_masked(rows)
+        found = features.pop("mask_weights").numpy().sum(axis=1)
+        for index, (count, seen) in enumerate(zip(counts, found, strict=True)):
+            if seen < count:
+                raise ValueError(
+                    f"text {first + index} has {count} masks, but only {seen} of them stand within "
+                    f"the first {self.preprocessor.sequence_length} tokens."
+                )
+        logits = np.asarray(self.predict_on_batch(features))  # (B, P, V)
+        # Rows of the table beyond the vocabulary are padding: no word.
+        logits = logits[:, :, : len(self.tokenizer.vocabulary)].astype(np.float64)
+        results = []
+        for text, count, row in zip(decoded, counts, logits, strict=True):
+            places = [self._best(text, place, row[place], top_k) for place in range(count)]
+            results.append(places[0] if count == 1 else places)
+        return results
+
+    def _best(self, text, place, logits, top_k):
+        probabilities = np.exp(logits - logits.max())
+        probabilities /= probabilities.sum()
+        best = np.argsort(-probabilities, kind="stable")[:top_k]
+        before, after = _around(text, self._mask, place)
+        fills = []
+        for token_id in best:
+            token = self.tokenizer.id_to_token(int(token_id))
+            filled = f"{before.rstrip()}{token[2:]}" if token.startswith("##") else before + token
+            fills.append(Fill(token, float(probabilities[token_id]), filled + after))
+        return fills
+
+
+def _around(text, mask, place):
+    """Return what stands before and after the mask number `place`.
+
+    >>> _around("a [MASK] c [MASK]", "[MASK]", 1)
+    ('a [MASK] c ', '')
+    """
+    pieces = text.split(mask)
+    return mask.join(pieces[: place + 1]), mask.join(pieces[place + 1 :])

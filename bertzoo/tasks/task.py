@@ -1,0 +1,437 @@
+"""What every task shares: a preprocessor and a network as one `keras.Model`."""
+
+import contextlib
+import re
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from bertzoo.models import loading, networks
+from bertzoo.preprocessing import bucketing
+from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
+from bertzoo.preprocessing.texts import is_ids, read_texts
+from bertzoo.tasks import datasets
+from bertzoo.tasks.labels import AnyLabels
+
+# B batch  T length  N texts
+
+
+class Task(keras.Model):
+    """A network and the preprocessor that feeds it.
+
+    Args:
+        network: A `Network` with a head of this task's kind, see `from_backbone`.
+        preprocessor: A `Preprocessor`; None where the vocabulary is not at hand: the task then
+            takes ids only.
+        name: Of the model.
+
+    Call with a dict of int32 `[B, T]` (`token_ids`, `padding_mask`, `segment_ids`); returns the
+    network's float32 output. `fit`, `evaluate` and `predict` take such dicts, and also texts: a
+    list or array of strings, a list of 2-tuples or a dict with `text` and `text_pair` for pairs,
+    or a `tf.data.Dataset` of them, batched or not.
+    """
+
+    head_kind = None
+    # Why a kind of task does not read texts in this release; empty where it does.
+    no_texts = ""
+
+    def __init__(self, network, preprocessor=None, *, name=None, trainable=True):
+        if network.head.kind != self.head_kind:
+            raise ValueError(
+                f"{type(self).__name__} needs a network with a {self.head_kind} head; "
+                f"this one has {network.head.kind}."
+            )
+        super().__init__(name=name, dtype=network.backbone.dtype_policy)
+        if preprocessor is not None:
+            _check_fit(preprocessor, network.backbone.config)
+        self.network = network
+        self.preprocessor = preprocessor
+        self.trainable = trainable
+        self.built = True
+        self._info = {}
+        self._traced = None
+        self._no_strings = "it was made without a preprocessor"
+        self._label_encoder = AnyLabels()
+
+    # === Making one ===
+
+    @classmethod
+    def from_backbone(cls, backbone, preprocessor=None, *, name=None, **head):
+        """Put a new, random head on a `Backbone`.
+
+        Args:
+            backbone: A `Backbone`.
+            preprocessor: A `Preprocessor`, or None.
+            name: Of the model.
+            **head: Fields of `HeadConfig`, as `labels`, `num_outputs` or `pooling`.
+        """
+        head = networks.new_head(backbone.config, cls.head_kind, **head)
+        return cls(networks.build_network(backbone, head), preprocessor, name=name)
+
+    @classmethod
+    def from_preset(
+        cls,
+        source,
+        load_weights=True,
+        dtype=None,
+        format=None,
+        sequence_length=None,
+        padding="bucketed",
+    ):
+        """Load a preset name, or a checkpoint directory in any known format.
+
+        Args:
+            source: Preset name, or path of a directory.
+            load_weights: Whether to read the weights; without, they are random.
+            dtype: Dtype policy; `bfloat16` stores the weights so, for inference.
+            format: Name of the checkpoint format, where it should not be found by inspection.
+            sequence_length: Longest row; None for what the checkpoint says.
+            padding: Of the `Preprocessor`: `bucketed`, `longest` or `fixed`.
+
+        Raises:
+            ValueError: If the checkpoint lacks the head (the message names those it has), files
+                are missing, or variables and tensors do not match one to one.
+        """
+        return cls._load(source, None, load_weights, dtype, format, sequence_length, padding)
+
+    @classmethod
+    def _load(cls, source, head, load_weights, dtype, format, sequence_length, padding):
+        network, checkpoint = networks.network_from_preset(
+            source, cls.head_kind, head=head, load_weights=load_weights, dtype=dtype, format=format
+        )
+        preprocessor, missing = preprocessor_of_checkpoint(checkpoint, sequence_length, padding)
+        task = cls(network, preprocessor)
+        task._no_strings = missing
+        task._info = dict(checkpoint.info)
+        return task
+
+    def save_to_preset(self, directory):
+        """Write config, weights, vocabulary and model card to a directory, atomically.
+
+        The optimizer's state is not written: a preset is for use, not for going on with a run.
+        """
+        tokenizer, files = None, {}
+        if self.preprocessor is not None:
+            length = self.preprocessor.sequence_length
+            tokenizer = self.tokenizer.config.replace(sequence_length=length)
+            files = self.tokenizer.files()
+        return loading.save_preset(
+            directory,
+            self.backbone.config,
+            {self.head_kind: self.network.head},
+            loading.weights_of(self.network),
+            tokenizer=tokenizer,
+            files=files,
+            info=dict(self._info),
+        )
+
+    # === Parts ===
+
+    @property
+    def backbone(self):
+        """The `Backbone`."""
+        return self.network.backbone
+
+    @property
+    def tokenizer(self):
+        """The `Tokenizer`, or None."""
+        return None if self.preprocessor is None else self.preprocessor.tokenizer
+
+    @property
+    def labels(self):
+        """Names of the classes in output order, or None."""
+        return self.network.head.labels
+
+    # === Keras ===
+
+    def __call__(self, inputs, *args, **kwargs):
+        """Call on a dict of ids; strings go to `predict`."""
+        if not isinstance(inputs, dict):
+            raise ValueError(
+                f"a call takes a dict of ids with `token_ids`; got {type(inputs).__name__}. "
+                "Texts go to predict, or through .preprocessor first."
+            )
+        return super().__call__(inputs, *args, **kwargs)
+
+    def call(self, inputs, training=None):
+        """Return the network's output."""
+        return self.network(inputs, training=training)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """Train as `keras.Model.fit` does, on texts or on ids.
+
+        Batches of texts are padded to their own longest row, rounded up to one of a few lengths;
+        with the preprocessor's `padding="fixed"` they all have its `sequence_length`.
+        """
+        if validation_split and validation_data is None and self._is_texts(x):
+            (x, y, sample_weight), validation_data = datasets.split_for_validation(
+                x, y, sample_weight, validation_split
+            )
+            validation_split = 0.0
+        if validation_data is not None:
+            validation_data = self._validation_data(validation_data, batch_size, kwargs)
+        x, y, sample_weight = self._training_data(x, y, sample_weight, batch_size, shuffle=shuffle)
+        # A dataset has its order already; Keras warns if it is asked to shuffle one.
+        shuffle = shuffle and not isinstance(x, tf.data.Dataset)
+        with _named_label_errors():
+            return super().fit(
+                x,
+                y,
+                batch_size=batch_size,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                validation_split=validation_split,
+                validation_data=validation_data,
+                shuffle=shuffle,
+                class_weight=self._label_encoder.class_weight(class_weight),
+                sample_weight=sample_weight,
+                **kwargs,
+            )
+
+    def evaluate(self, x=None, y=None, batch_size=None, sample_weight=None, **kwargs):
+        """Evaluate as `keras.Model.evaluate` does, on texts or on ids."""
+        # From inside fit, Keras comes with its own iterator over data that are features already.
+        if not kwargs.get("_use_cached_eval_dataset", False):
+            x, y, sample_weight = self._training_data(x, y, sample_weight, batch_size, sort=True)
+        with _named_label_errors():
+            return super().evaluate(
+                x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs
+            )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """Return the network's output for texts or ids, as arrays in the order of the input.
+
+        Texts are sorted by length and run in batches of like length, so the padding, and with it
+        the last bits of a result, depend on the other texts of the call (about 1e-6).
+
+        Args:
+            x: Texts, a dict of ids, or a dataset of either.
+            batch_size: Most texts at once; None for 32.
+            verbose: As for `keras.Model.predict`.
+            steps: Batches to run, of a dataset; None for all.
+            callbacks: As for `keras.Model.predict`.
+        """
+        size = batch_size or datasets.BATCH_SIZE
+        options = {"verbose": verbose, "callbacks": callbacks}
+        if datasets.is_text_dataset(x):
+            self._need_strings()
+            chunks = datasets.batched_inputs(x, size)
+            chunks = chunks if steps is None else chunks.take(steps)
+            return self._predict_windows(chunks, size, options)
+        if not self._is_texts(x):
+            return super().predict(_as_arrays(x), batch_size=batch_size, steps=steps, **options)
+        texts = read_texts(x)
+        self._need_strings()
+        if steps is not None:
+            texts = texts[: steps * size]
+        is_small = len(texts) <= size and callbacks is None and verbose in ("auto", 0)
+        if is_small and self._num_replicas() == 1:
+            return self._predict_few(texts, size)
+        return self._predict_windows(bucketing.text_chunks(texts), size, options)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, **kwargs):
+        """Train on one batch of texts or ids."""
+        x, y = self._batch(x, y)
+        class_weight = self._label_encoder.class_weight(class_weight)
+        return super().train_on_batch(x, y, sample_weight, class_weight, **kwargs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
+        """Evaluate one batch of texts or ids."""
+        x, y = self._batch(x, y)
+        return super().test_on_batch(x, y, sample_weight, **kwargs)
+
+    def predict_on_batch(self, x):
+        """Return the network's output for one batch of texts or ids."""
+        return super().predict_on_batch(self._batch(x, None)[0])
+
+    def summary(self, *args, expand_nested=True, **kwargs):
+        """Print the layers, those of backbone and head by default."""
+        return super().summary(*args, expand_nested=expand_nested, **kwargs)
+
+    def get_config(self):
+        """Return what `from_config` needs, the vocabulary included; weights are not in it."""
+        preprocessor = self.preprocessor
+        return {
+            "network": keras.saving.serialize_keras_object(self.network),
+            "preprocessor": preprocessor and keras.saving.serialize_keras_object(preprocessor),
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Build from `get_config`'s dict."""
+        config = dict(config)
+        for key in ("network", "preprocessor"):
+            config[key] = keras.saving.deserialize_keras_object(
+                config[key], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+    # === Inside ===
+
+    def _is_texts(self, x):
+        # Whatever is not a dict of ids, or a stream that Keras reads itself, is read as texts.
+        return not (x is None or is_ids(x) or isinstance(x, tf.data.Dataset) or _is_stream(x))
+
+    def _need_strings(self, no_texts=None):
+        reason = self.no_texts if no_texts is None else no_texts
+        if self.preprocessor is None:
+            reason = reason or self._no_strings
+        if reason:
+            raise ValueError(
+                f"{type(self).__name__} cannot read these strings: {reason}. It takes a dict of "
+                "ids: token_ids, padding_mask, segment_ids."
+            )
+
+    def _training_data(self, x, y, sample_weight, batch_size, shuffle=False, sort=False):
+        encoder = self._label_encoder
+        if datasets.is_text_dataset(x):
+            self._need_strings()
+            x = datasets.features_of_dataset(x, self.preprocessor, encoder, batch_size)
+        elif isinstance(x, tf.data.Dataset):
+            x = datasets.labels_of_dataset(x, encoder)
+        elif self._is_texts(x):
+            texts = read_texts(x)
+            self._need_strings()
+            x = datasets.features_of_texts(
+                texts, y, sample_weight, self.preprocessor, encoder, batch_size, shuffle, sort
+            )
+            y = sample_weight = None
+        elif is_ids(x):
+            x, y = _as_arrays(x), None if y is None else encoder.from_array(y)
+        return x, y, sample_weight
+
+    def _validation_data(self, data, batch_size, options):
+        batch_size = options.get("validation_batch_size") or batch_size
+        x, y, weight = data if isinstance(data, tuple) and len(data) == 3 else (data, None, None)
+        if isinstance(data, tuple) and len(data) == 2:
+            x, y = data
+        x, y, weight = self._training_data(x, y, weight, batch_size, sort=True)
+        if y is None:
+            return x
+        return (x, y) if weight is None else (x, y, weight)
+
+    def _batch(self, x, y):
+        if self._is_texts(x):
+            texts = read_texts(x)
+            self._need_strings()
+            x = _backend_arrays(self.preprocessor.preprocess(texts))
+        else:
+            x = _as_arrays(x)
+        return x, None if y is None else self._label_encoder.from_array(y)
+
+    def _predict_few(self, texts, batch_size):
+        # Without tf.data, whose set-up costs more than a short text's forward pass.
+        if len(texts) == 0:
+            return self._empty_output()
+        self._trace_once()
+        rows = bucketing.pack_rows(texts.columns(), self.preprocessor)
+        plan = bucketing.plan_batches(rows.lengths.numpy(), self.preprocessor, batch_size)
+        outputs = []
+        for start, stop, length in zip(plan.starts, plan.stops, plan.lengths, strict=True):
+            features = self.preprocessor.pad_some(rows, plan.order[start:stop], length)
+            outputs.append(super().predict_on_batch(_backend_arrays(features)))
+        return bucketing.in_input_order(_joined(outputs), plan.order)
+
+    def _predict_windows(self, chunks, batch_size, options):
+        self._trace_once()
+        outputs = []
+        for rows in bucketing.packed_windows(chunks, self.preprocessor):
+            plan = bucketing.plan_batches(rows.lengths, self.preprocessor, batch_size)
+            batches = bucketing.bucketed_batches(rows, plan, self.preprocessor)
+            output = super().predict(batches, **options)
+            outputs.append(bucketing.in_input_order(output, plan.order))
+        return _joined(outputs) if outputs else self._empty_output()
+
+    def _trace_once(self):
+        # TensorFlow would trace the network for the first batch's shape, and again for the next
+        # ones, before it lets all shapes through. Asked with open shapes, it traces once.
+        self.make_predict_function()
+        trace = getattr(self.predict_function, "get_concrete_function", None)
+        if trace is None or self._num_replicas() > 1 or self._traced is self.predict_function:
+            return
+        length = self.preprocessor.sequence_length if self.preprocessor.padding == "fixed" else None
+        names = self.preprocessor.feature_names()
+        trace([({name: tf.TensorSpec([None, length], "int32") for name in names},)])
+        self._traced = self.predict_function
+
+    def _empty_output(self):
+        return keras.tree.map_structure(
+            lambda output: np.zeros((0, *output.shape[1:]), output.dtype), self.network.output
+        )
+
+    def _num_replicas(self):
+        strategy = getattr(self, "distribute_strategy", None)  # of the TensorFlow backend
+        return 1 if strategy is None else strategy.num_replicas_in_sync
+
+
+def _check_fit(preprocessor, config):
+    num_words = len(preprocessor.tokenizer.vocabulary)
+    if num_words > config.vocabulary_size:
+        raise ValueError(
+            f"the tokenizer has {num_words} words, the backbone {config.vocabulary_size} rows for "
+            "them: they do not belong together."
+        )
+    if preprocessor.sequence_length > config.max_sequence_length:
+        raise ValueError(
+            f"sequence_length is {preprocessor.sequence_length}, and the backbone has "
+            f"{config.max_sequence_length} positions."
+        )
+
+
+def _as_arrays(x):
+    # Keras reads a list of lists as a structure of scalars; ids in lists are arrays to users.
+    if not is_ids(x):
+        return x
+    return {k: np.asarray(v, dtype=np.int32) if isinstance(v, list) else v for k, v in x.items()}
+
+
+def _backend_arrays(features):
+    if keras.backend.backend() == "tensorflow":
+        return features
+    return {key: value.numpy() for key, value in features.items()}
+
+
+def _is_stream(x):
+    # What Keras's adapters iterate: PyDataset, generators, torch loaders; a list is no stream.
+    return isinstance(x, keras.utils.PyDataset) or (
+        hasattr(x, "__iter__") and not hasattr(x, "__len__") and not hasattr(x, "shape")
+    )
+
+
+def _joined(outputs):
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+
+
+@contextlib.contextmanager
+def _named_label_errors():
+    """Turn what the pipeline says of a label into the ValueError that it is."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        # Written by tf.debugging.Assert as `[message] [values]`, in the midst of a trace.
+        found = re.search(
+            r"a label of the dataset is not ([^\]\n]*)(?:\] \[([^\]\n]*))?", str(error)
+        )
+        if found is None:
+            raise
+        wanted, got = found.groups()
+        message = f"a label of the dataset is not {wanted.strip()}"
+        raise ValueError(f"{message}; got {got}." if got else f"{message}.") from error

@@ -1,0 +1,1 @@
+"""Text to ids and back, in TensorFlow graphs, with offsets into the original text."""

@@ -1,0 +1,209 @@
+"""What all tokenizers share: the vocabulary, the special tokens, and strings in any container."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from bertzoo.config import TokenizerConfig, nearest
+from bertzoo.tokenizers.vocabulary import check_vocabulary, write_vocabulary
+
+# The roles of special tokens: `<role>_token` in the config, `<role>_id` here.
+SPECIAL_ROLES = ("start", "end", "pad", "unknown", "mask")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Tokenizer:
+    """Text to ids and back.
+
+    Tokenizers are plain objects. Their methods consist of TensorFlow ops, so they run eagerly, in
+    a `tf.function`, in `tf.data.Dataset.map` and in a SavedModel alike; the ops are pinned to the
+    CPU, where strings live.
+
+    Args:
+        config: How text becomes ids.
+        vocabulary: The tokens in the order of their ids.
+        vocabulary_size: How many tokens there must be; None takes any number.
+        where: What messages call the vocabulary.
+
+    Attributes:
+        config: The `TokenizerConfig`.
+        vocabulary: The tokens, a list.
+        start_id, end_id, pad_id, unknown_id, mask_id: Ids of the special tokens.
+
+    Raises:
+        ValueError: if the vocabulary has a fault or lacks a special token.
+    """
+
+    def __init__(
+        self,
+        config: TokenizerConfig,
+        vocabulary: Sequence[str],
+        vocabulary_size: int | None = None,
+        where: str = "the vocabulary",
+    ):
+        """Check the vocabulary and look the special tokens up."""
+        special = [
+            (f"{role}_token", getattr(config, f"{role}_token")) for role in SPECIAL_ROLES
+        ]
+        check_vocabulary(vocabulary, special, vocabulary_size, where)
+        self.config = config
+        self.vocabulary = list(vocabulary)
+        self._ids = {token: index for index, token in enumerate(self.vocabulary)}
+        self.start_id = self._ids[config.start_token]
+        self.end_id = self._ids[config.end_token]
+        self.pad_id = self._ids[config.pad_token]
+        self.unknown_id = self._ids[config.unknown_token]
+        self.mask_id = self._ids[config.mask_token]
+
+    @classmethod
+    def from_files(
+        cls,
+        config: TokenizerConfig,
+        files: Mapping[str, str | os.PathLike],
+        vocabulary_size: int | None = None,
+    ) -> Tokenizer:
+        """Build the tokenizer that a config asks for, from its files.
+
+        Args:
+            config: Its `kind` decides the class.
+            files: Path by role; WordPiece reads `vocabulary`.
+            vocabulary_size: Rows of the model's token table, to be checked; None does not.
+
+        Returns:
+            A tokenizer.
+
+        Raises:
+            ValueError: if the kind is not supported, or a file is missing or has a fault.
+        """
+        if config.kind != "wordpiece":
+            raise ValueError(
+                f"{config.kind} tokenizers are not part of this release of bertzoo; the backbone "
+                "can be used with token ids made elsewhere."
+            )
+        if "vocabulary" not in files:
+            raise ValueError(
+                "a wordpiece tokenizer needs a vocabulary file (vocab.txt or vocabulary.txt), and "
+                "there is none; the backbone can be used with token ids made elsewhere."
+            )
+        from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
+
+        settings = config.to_dict()
+        del settings["kind"]
+        return WordPieceTokenizer(
+            pathlib.Path(files["vocabulary"]), vocabulary_size=vocabulary_size, **settings
+        )
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens there are, V."""
+        return len(self.vocabulary)
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """Ids of the start, end, pad, unknown and mask tokens."""
+        return tuple(getattr(self, f"{role}_id") for role in SPECIAL_ROLES)
+
+    def __call__(self, texts) -> tf.RaggedTensor:
+        """Same as `tokenize`."""
+        return self.tokenize(texts)
+
+    def tokenize(self, texts) -> tf.RaggedTensor:
+        """Return the ids of texts, without special tokens.
+
+        Args:
+            texts: A list, array or string tensor `[batch]`, or one string.
+
+        Returns:
+            Ragged int32 `[batch, None]`; for one string, int32 `[tokens]`.
+        """
+        raise TypeError(f"{type(self).__name__} does not define tokenize(texts).")
+
+    def token_to_id(self, token: str) -> int:
+        """Return the id of a token; one that the vocabulary lacks raises ValueError."""
+        if token not in self._ids:
+            raise ValueError(
+                f"the vocabulary has no token {token!r};{nearest(token, self.vocabulary)} "
+                "text becomes ids with tokenize()."
+            )
+        return self._ids[token]
+
+    def id_to_token(self, token_id: int) -> str:
+        """Return the token of an id; an id outside the vocabulary raises ValueError."""
+        if not 0 <= int(token_id) < self.vocabulary_size:
+            raise ValueError(
+                f"token ids are 0 to {self.vocabulary_size - 1}; got {int(token_id)}."
+            )
+        return self.vocabulary[int(token_id)]
+
+    def ids_to_tokens(self, ids) -> tf.Tensor | tf.RaggedTensor:
+        """Return the tokens of ids, strings of the same shape (ragged ids give ragged strings)."""
+        with tf.device("CPU:0"):
+            return tf.ragged.map_flat_values(
+                lambda flat: tf.gather(tf.constant(self.vocabulary), flat), as_ids(ids)
+            )
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files that `from_files` reads, as name to content."""
+        return {"vocabulary.txt": write_vocabulary(self.vocabulary)}
+
+
+def as_texts(texts) -> tf.Tensor:
+    """Return texts as a string tensor of rank 0 or 1.
+
+    Python strings become UTF-8. A lone surrogate, which UTF-8 cannot hold, becomes U+FFFD: one
+    code point too, so offsets stay right, and one that BERT deletes.
+
+    Raises:
+        ValueError: if something is not a string, or texts are nested.
+    """
+    if isinstance(texts, str | bytes):
+        return tf.constant(_as_bytes(texts))
+    if tf.is_tensor(texts) or isinstance(texts, tf.RaggedTensor):
+        if texts.dtype != tf.string or texts.shape.rank is None or texts.shape.rank > 1:
+            raise ValueError(
+                "texts must be a string tensor of shape [batch] or []; got "
+                f"{texts.dtype.name} of shape {texts.shape}."
+            )
+        return texts
+    if hasattr(texts, "ndim") and texts.ndim == 0:
+        return as_texts(texts.item())
+    try:
+        texts = list(texts)
+    except TypeError as error:
+        raise ValueError(
+            f"texts must be a string or a list of strings; got {texts!r} ({type(texts).__name__})."
+        ) from error
+    for row, text in enumerate(texts):
+        if not isinstance(text, str | bytes):
+            raise ValueError(
+                f"texts must be strings; row {row} is {text!r} ({type(text).__name__})."
+            )
+    return tf.constant([_as_bytes(text) for text in texts], tf.string)
+
+
+def as_ids(ids) -> tf.Tensor | tf.RaggedTensor:
+    """Return ids as an int32 tensor, or ragged where they are or rows differ in length."""
+    if not (tf.is_tensor(ids) or isinstance(ids, tf.RaggedTensor)):
+        if isinstance(ids, list | tuple) and any(isinstance(row, list | tuple) for row in ids):
+            ids = tf.ragged.constant(ids, dtype=tf.int32, ragged_rank=1)
+        else:
+            ids = tf.convert_to_tensor(ids)
+            if tf.size(ids) == 0:
+                ids = tf.cast(ids, tf.int32)
+    if not ids.dtype.is_integer:
+        raise ValueError(f"token ids must be integers; got {ids.dtype.name}.")
+    return tf.cast(ids, tf.int32)
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        return _LONE_SURROGATE.sub("\ufffd", text).encode("utf-8")

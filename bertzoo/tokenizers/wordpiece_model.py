@@ -1,0 +1,135 @@
+"""The two models of the WordPiece graph: code points to clean text, and clean text to ids.
+
+FastWordpiece splits text at white space, punctuation and CJK by itself, by the Unicode version
+that its ICU has. Where it disagrees with BERT's rule, the table of the first model decides: it
+puts spaces around what the op would not split, and writes a stand-in (in text and vocabulary
+alike) for what the op would wrongly split.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flatbuffers
+import numpy as np
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from bertzoo.tokenizers import code_points, normalizer_model, unicode_14
+
+CONTINUATION = "##"
+# Cleaning deletes the tag characters, so a stand-in never comes from a user's text.
+_STAND_INS = tuple(range(0xE0020, 0xE0080))
+# Noncharacters: three bytes each, letters to BERT. With `special_tokens_in_text` they mark where
+# special tokens stood until the table writes their stand-ins; the user's own become the last one.
+SPECIAL_MARKS = tuple(range(0xFDD0, 0xFDEF))
+USERS_MARK = 0xFDEF
+
+
+class WordPieceModel(NamedTuple):
+    """What the graph needs: the models of the two ops, as uint8 arrays."""
+
+    normalizer: np.ndarray
+    wordpiece: np.ndarray
+
+
+def build_wordpiece_model(
+    vocabulary: Sequence[str],
+    unknown_token: str,
+    lowercase: bool,
+    strip_accents: bool,
+    max_word_bytes: int,
+    special_tokens: Sequence[str] = (),
+) -> WordPieceModel:
+    """Build both models for one vocabulary.
+
+    Args:
+        vocabulary: Tokens in the order of their ids, checked.
+        unknown_token: The token of words that the vocabulary cannot spell.
+        lowercase: Whether text is lower-cased; capital sigma is then left to the graph.
+        strip_accents: Whether combining marks are removed.
+        max_word_bytes: Longer words become the unknown token.
+        special_tokens: Tokens that `SPECIAL_MARKS` stand for, in that order.
+
+    Returns:
+        A `WordPieceModel`.
+    """
+    in_use = set(map(ord, set("".join(vocabulary))))
+    free = [code_point for code_point in _STAND_INS if code_point not in in_use]
+    wrongly_split, not_split = _disagreements()
+    assert len(free) >= len(wrongly_split) + len(special_tokens), "no stand-in is left"
+    stand_ins = {chr(c): chr(free.pop()) for c in sorted(wrongly_split)}
+    special = {token: chr(free.pop()) for token in special_tokens}
+
+    table = dict(code_points.folding_table(lowercase, strip_accents))
+    if lowercase:
+        del table[ord(code_points.SIGMA)]
+    changes = stand_ins | {chr(c): f" {chr(c)} " for c in not_split}
+    for code_point in map(ord, changes):
+        table.setdefault(code_point, chr(code_point))
+    for code_point, text in table.items():
+        if any(character in changes for character in text):
+            table[code_point] = "".join(changes.get(character, character) for character in text)
+    for mark, stand_in in zip(SPECIAL_MARKS, special.values(), strict=False):
+        table[mark] = f" {stand_in} "
+
+    translation = str.maketrans(stand_ins)
+    spelled = [special.get(token) or token.translate(translation) for token in vocabulary]
+    return WordPieceModel(
+        normalizer_model.build_model(table),
+        _build_fast_wordpiece(spelled, special.get(unknown_token, unknown_token), max_word_bytes),
+    )
+
+
+def max_word_bytes_place(wordpiece: np.ndarray) -> int:
+    """Return where a FastWordpiece model holds its limit on the length of words (int32)."""
+    buffer = wordpiece.tobytes()
+    root = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buffer, 0)
+    # Field 4 of the root table in `fast_wordpiece_tokenizer_model.fbs`: max_bytes_per_token.
+    return root + flatbuffers.table.Table(buffer, root).Offset(4 + 2 * 4)
+
+
+def with_max_word_bytes(wordpiece: tf.Tensor, place: int, size: int) -> tf.Tensor:
+    """Return a copy of a FastWordpiece model with another limit on the length of words."""
+    limit = np.frombuffer(np.array(size, "<i4").tobytes(), np.uint8)
+    return tf.tensor_scatter_nd_update(wordpiece, [[place + i] for i in range(4)], limit)
+
+
+def _build_fast_wordpiece(spelled: list[str], unknown: str, max_word_bytes: int) -> np.ndarray:
+    # Tokens that no text yields but that the op warns of: the empty one and a bare "##". In
+    # brackets a token is passed over, as brackets always split.
+    known = set(spelled)
+    for index, token in enumerate(spelled):
+        if token in ("", CONTINUATION):
+            placeholder = f"[{index}]"
+            while placeholder in known:
+                placeholder = f"[{placeholder}]"
+            spelled[index] = placeholder
+            known.add(placeholder)
+    buffer = tf_text.build_fast_wordpiece_model(
+        spelled, max_word_bytes, CONTINUATION, unknown, False, False
+    )
+    return np.frombuffer(bytes(buffer), np.uint8)
+
+
+@functools.cache
+def _disagreements() -> tuple[frozenset[int], frozenset[int]]:
+    # The code points that the op splits at and BERT does not, and the reverse. Which they are
+    # depends on the Unicode version of the op's ICU, so the op itself is asked: with this
+    # vocabulary "a", the character and "b" are one unknown word unless the character splits.
+    # Not asked are ideographs, whose ranges are the same in both, and letters, marks and numbers,
+    # which are never punctuation.
+    ranges = (range(1, 0x3400), range(0xA000, 0xAC00), range(0xFB00, 0x20000))
+    asked = [c for c in itertools.chain(*ranges) if unicode_14.category(c)[0] not in "LMN"]
+    buffer = _build_fast_wordpiece(["[UNK]", "a", "b"], "[UNK]", max_word_bytes=100)
+    with tf.device("CPU:0"):
+        op = tf_text.FastWordpieceTokenizer(model_buffer=tf.constant(buffer))
+        counts = op.tokenize([f"a{chr(c)}b" for c in asked]).row_lengths().numpy()
+    splits = {code_point for code_point, count in zip(asked, counts, strict=True) if count > 1}
+    should = {code_point for code_point in asked if code_points.is_punctuation(code_point)}
+    # What cleaning deletes or turns into a space does not reach the op.
+    gone = {c for c in splits if not code_points.folded(c, False, False).strip()}
+    return frozenset(splits - should - gone), frozenset(should - splits)

@@ -1,0 +1,11 @@
+"""What all tests share: quiet TensorFlow, and `from tests.reference import ...`."""
+
+import os
+import pathlib
+import sys
+
+# Before anything imports TensorFlow: its start-up notes are not about our code.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# The repository's top level, first: another `tests` may be installed.
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
