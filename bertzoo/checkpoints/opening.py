@@ -10,6 +10,7 @@ import collections.abc
 import dataclasses
 import os
 import pathlib
+import typing
 
 from bertzoo import hub, presets
 from bertzoo.checkpoints import (
@@ -60,12 +61,12 @@ def open_checkpoint(
     if format is not None:
         check_key(format, FORMATS, "the checkpoint formats")
     path = preset_directory.existing(path)
-    if not path.exists():
+    if not path.exists() and not _is_tf1_prefix(path):
         raise ValueError(
             f"{path} does not exist; expected a checkpoint directory or a preset name."
         )
     root = path.parent if path.is_file() or _is_tf1_prefix(path) else path
-    options = {"activation": activation, "expected_heads": expected_heads}
+    options: dict[str, typing.Any] = {"activation": activation, "expected_heads": expected_heads}
     found = format or _find_format(path, root)
     if found == "bertzoo":
         return preset_directory.open_preset(root)
@@ -103,7 +104,7 @@ def open_source(
         return open_checkpoint(path, format, **options)
     info = presets.find_preset(str(source))
     if info.random_seed is not None:
-        return _random(info)
+        return _random(info, info.random_seed)
     directory = hub.locate(info)
     if directory is None:
         return Checkpoint(
@@ -148,7 +149,7 @@ def _find_format(path: pathlib.Path, root: pathlib.Path) -> str:
 
 
 def _is_tf1_prefix(path: pathlib.Path) -> bool:
-    return not path.is_dir() and path.with_name(path.name + ".index").is_file()
+    return not path.is_dir() and bool(path.name) and path.with_name(path.name + ".index").is_file()
 
 
 def _agree(opened: Checkpoint, info: presets.PresetInfo) -> Checkpoint:
@@ -207,9 +208,9 @@ def _about(info: presets.PresetInfo) -> dict:
     return {key: value for key, value in about.items() if value}
 
 
-def _random(info: presets.PresetInfo) -> Checkpoint:
+def _random(info: presets.PresetInfo, seed: int) -> Checkpoint:
     wanted = shapes.variable_shapes(info.config, info.heads.values())
-    reader = random_weights.RandomReader(wanted, info.random_seed, info.config.initializer_range)
+    reader = random_weights.RandomReader(wanted, seed, info.config.initializer_range)
     tensors = readers.Tensors()
     for name in wanted:
         tensors.add(name, reader, name)
