@@ -26,6 +26,7 @@ POOLINGS = ("cls", "max", "mean", "mean_sqrt")
 TOKENIZER_KINDS = ("wordpiece", "byte_pair", "sentence_piece")
 
 
+@dataclasses.dataclass(frozen=True)
 class Config:
     """What the frozen configurations share: strict keys, strict types, plain dictionaries."""
 
