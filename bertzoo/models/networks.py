@@ -161,6 +161,9 @@ def _pooled(backbone, head, initializer, inputs, encoded):
     layer = _classifier(backbone, head, initializer, head.num_outputs)
     if head.input == "pooled":
         return layer(encoded["pooled_output"])
+    if head.input == "mean":
+        mean = EmbedderHead(dtype=backbone.dtype_policy, name="mean")
+        return layer(mean(encoded["sequence_output"], inputs["padding_mask"]))
     first = FirstToken(dtype=backbone.dtype_policy, name="first_token")
     return layer(first(encoded["sequence_output"]))
 

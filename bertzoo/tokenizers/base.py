@@ -138,9 +138,7 @@ class Tokenizer(abc.ABC):
     def id_to_token(self, token_id: int) -> str:
         """Return the token of an id; an id outside the vocabulary raises ValueError."""
         if not 0 <= int(token_id) < self.vocabulary_size:
-            raise ValueError(
-                f"token ids are 0 to {self.vocabulary_size - 1}; got {int(token_id)}."
-            )
+            raise ValueError(f"token ids are 0 to {self.vocabulary_size - 1}; got {int(token_id)}.")
         return self.vocabulary[int(token_id)]
 
     def ids_to_tokens(self, ids) -> tf.Tensor | tf.RaggedTensor:
@@ -193,11 +191,11 @@ def as_ids(ids) -> tf.Tensor | tf.RaggedTensor:
     """Return ids as an int32 tensor, or ragged where they are or rows differ in length."""
     if not (tf.is_tensor(ids) or isinstance(ids, tf.RaggedTensor)):
         if isinstance(ids, list | tuple) and any(isinstance(row, list | tuple) for row in ids):
-            ids = tf.ragged.constant(ids, dtype=tf.int32, ragged_rank=1)
+            ids = tf.ragged.constant(ids, ragged_rank=1)
         else:
             ids = tf.convert_to_tensor(ids)
-            if tf.size(ids) == 0:
-                ids = tf.cast(ids, tf.int32)
+        if 0 in ids.shape or (ids.dtype == tf.float32 and not tf.size(ids)):
+            ids = tf.cast(ids, tf.int32)  # an empty list has no type of its own
     if not ids.dtype.is_integer:
         raise ValueError(f"token ids must be integers; got {ids.dtype.name}.")
     return tf.cast(ids, tf.int32)

@@ -7,9 +7,9 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "name", ["base", "code_points", "normalizer_model", "train", "unicode_14", "vocabulary",
-             "wordpiece"]
-)  # fmt: skip
+    "name",
+    ["base", "code_points", "normalizer_model", "train", "unicode_14", "vocabulary", "wordpiece"],
+)
 def test_examples_give_what_they_say(name):
     module = importlib.import_module(f"bertzoo.tokenizers.{name}")
     result = doctest.testmod(module)
