@@ -213,7 +213,7 @@ class Backbone(IdsModel):
         >>> backbone.config.num_layers
         2
         """
-        checkpoint = checkpoints.open_source(source, format=format)
+        checkpoint = checkpoints.open_source(source, format=format, download=load_weights)
         return cls.from_checkpoint(checkpoint, load_weights=load_weights, dtype=dtype)
 
     @classmethod
