@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import os
 import pathlib
 import re
@@ -17,7 +18,7 @@ SPECIAL_ROLES = ("start", "end", "pad", "unknown", "mask")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Tokenizer:
+class Tokenizer(abc.ABC):
     """Text to ids and back.
 
     Tokenizers are plain objects. Their methods consist of TensorFlow ops, so they run eagerly, in
@@ -47,9 +48,7 @@ class Tokenizer:
         where: str = "the vocabulary",
     ):
         """Check the vocabulary and look the special tokens up."""
-        special = [
-            (f"{role}_token", getattr(config, f"{role}_token")) for role in SPECIAL_ROLES
-        ]
+        special = [(f"{role}_token", getattr(config, f"{role}_token")) for role in SPECIAL_ROLES]
         check_vocabulary(vocabulary, special, vocabulary_size, where)
         self.config = config
         self.vocabulary = list(vocabulary)
@@ -59,6 +58,9 @@ class Tokenizer:
         self.pad_id = self._ids[config.pad_token]
         self.unknown_id = self._ids[config.unknown_token]
         self.mask_id = self._ids[config.mask_token]
+        # Eager even if built inside a graph, so that every graph can capture it.
+        with tf.init_scope(), tf.device("CPU:0"):
+            self._tokens = tf.constant(self.vocabulary)
 
     @classmethod
     def from_files(
@@ -112,16 +114,17 @@ class Tokenizer:
         """Same as `tokenize`."""
         return self.tokenize(texts)
 
+    @abc.abstractmethod
     def tokenize(self, texts) -> tf.RaggedTensor:
-        """Return the ids of texts, without special tokens.
+        """Return the ids of texts, ragged int32 `[batch, None]`, without special tokens."""
 
-        Args:
-            texts: A list, array or string tensor `[batch]`, or one string.
+    @abc.abstractmethod
+    def tokenize_with_offsets(self, texts):
+        """Return `(ids, starts, ends)`: ids and code points of the text, ragged int32."""
 
-        Returns:
-            Ragged int32 `[batch, None]`; for one string, int32 `[tokens]`.
-        """
-        raise TypeError(f"{type(self).__name__} does not define tokenize(texts).")
+    @abc.abstractmethod
+    def detokenize(self, ids):
+        """Return the text of ids, strings `[batch]`."""
 
     def token_to_id(self, token: str) -> int:
         """Return the id of a token; one that the vocabulary lacks raises ValueError."""
@@ -144,7 +147,7 @@ class Tokenizer:
         """Return the tokens of ids, strings of the same shape (ragged ids give ragged strings)."""
         with tf.device("CPU:0"):
             return tf.ragged.map_flat_values(
-                lambda flat: tf.gather(tf.constant(self.vocabulary), flat), as_ids(ids)
+                lambda flat: tf.gather(self._tokens, flat), as_ids(ids)
             )
 
     def files(self) -> dict[str, bytes]:
@@ -172,12 +175,12 @@ def as_texts(texts) -> tf.Tensor:
         return texts
     if hasattr(texts, "ndim") and texts.ndim == 0:
         return as_texts(texts.item())
-    try:
-        texts = list(texts)
-    except TypeError as error:
+    # Not any iterable: a dictionary would give its keys, a set no order.
+    if isinstance(texts, Mapping | set | frozenset) or not hasattr(texts, "__iter__"):
         raise ValueError(
             f"texts must be a string or a list of strings; got {texts!r} ({type(texts).__name__})."
-        ) from error
+        )
+    texts = list(texts)
     for row, text in enumerate(texts):
         if not isinstance(text, str | bytes):
             raise ValueError(
