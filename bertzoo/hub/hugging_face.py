@@ -63,7 +63,7 @@ def upload(
     private: bool,
     message: str,
 ) -> str:
-    """Make the repository if it is not there and commit files to it; return the commit's page.
+    """Make the repository if it is not there, commit files to it, and return hf://...@commit.
 
     Args:
         address: Without a revision.
@@ -82,7 +82,7 @@ def upload(
         commit = api.create_commit(address.name, operations, commit_message=message)
     except Exception as error:
         raise _reason(client, error, address, doing="be written to") from None
-    return str(commit.commit_url)
+    return f"hf://{address.name}@{commit.oid}"
 
 
 def import_client(address: Address) -> types.ModuleType:

@@ -26,11 +26,10 @@ def download(address: Address, folder: pathlib.Path) -> Origin:
     handle = f"{address.name}/{address.revision}" if address.revision else address.name
     received = folder / ".received"
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the client talks where answers are printed
+        with _talking_aside():
             found = pathlib.Path(client.model_download(handle, output_dir=str(received)))
     except Exception as error:
         raise _reason(error, address) from None
-    # On Kaggle's own machines the files are elsewhere, and may not be moved.
     files = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
     names = wanted_files.choose(files)
     if not names:
@@ -40,7 +39,10 @@ def download(address: Address, folder: pathlib.Path) -> Origin:
         )
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found / name, folder / name)
+        if found == received:
+            (found / name).rename(folder / name)
+        else:  # on Kaggle's own machines the files are mounted somewhere
+            shutil.copyfile(found / name, folder / name)
         _check(address, folder / name)
     shutil.rmtree(received, ignore_errors=True)
     return Origin(f"kaggle://{address.name}", address.revision)
@@ -70,7 +72,7 @@ def upload(
             else:
                 target.symlink_to(file.resolve())
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with _talking_aside():
                 client.model_upload(address.name, folder, license_name, version_notes=message)
         except Exception as error:
             raise _reason(error, address, "be written to") from None
@@ -80,12 +82,18 @@ def upload(
 def import_client(address: Address) -> types.ModuleType:
     """Import kagglehub, or say how to install it."""
     try:
-        import kagglehub
+        with _talking_aside():  # it keeps the standard output of the moment of its import
+            import kagglehub
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{address} needs the Python package {error.name}: pip install 'bertzoo[kaggle]'."
         ) from None
     return kagglehub
+
+
+def _talking_aside() -> typing.ContextManager:
+    """Let the client talk on standard error: answers are printed on standard output."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def _check(address: Address, path: pathlib.Path) -> None:

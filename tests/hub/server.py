@@ -180,11 +180,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked.get('organization', 'me')}/{asked['name']}"
             if name in self.hub.repositories:
-                return self.answer(409, {"url": f"http://hub/{name}"})
+                return self.answer(409, {"url": f"https://huggingface.co/{name}"})
             self.hub.commit(name, {})
-            if asked.get("private"):
+            if asked.get("private") or asked.get("visibility") == "private":
                 self.hub.private.add(name)
-            return self.answer(200, {"url": f"http://hub/{name}"})
+            return self.answer(200, {"url": f"https://huggingface.co/{name}"})
         if re.fullmatch(r"/api/models/[^/]+/[^/]+/preupload/main", path):
             files = [{"path": file["path"], "shouldIgnore": False,
                       "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular"}
