@@ -7,13 +7,14 @@ from bertzoo.hub.addresses import Address, is_address, parse
 from bertzoo.hub.archives import is_archive
 from bertzoo.hub.cache import describe, verify
 from bertzoo.hub.fetching import download_preset, downloaded, fetch, origin, unpack
-from bertzoo.hub.places import home, locate, offline, where_to_get
+from bertzoo.hub.places import downloads, home, locate, offline, where_to_get
 
 __all__ = [
     "Address",
     "describe",
     "download_preset",
     "downloaded",
+    "downloads",
     "fetch",
     "home",
     "is_address",

@@ -124,7 +124,11 @@ def verify(entry: pathlib.Path) -> None:
 
 def describe(entry: pathlib.Path) -> dict[str, typing.Any]:
     """Return address, revision, folder and size of a downloaded entry."""
-    lock = read_lock(entry) or {"source": "put by hand", "revision": "", "files": {}}
+    try:
+        lock = read_lock(entry)
+    except ValueError:
+        lock = None
+    lock = lock or {"source": "damaged record", "revision": "", "files": {}}
     size = sum(item["bytes"] for item in lock["files"].values())
     return {
         "source": lock["source"],
