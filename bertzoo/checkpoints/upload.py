@@ -45,6 +45,12 @@ def upload_preset(
     Raises:
         ValueError: No preset, files that were changed, an address without such a place, or a hub
             that refuses.
+
+    Example:
+    ```python
+    classifier.save_to_preset("my_bert")
+    upload_preset("my_bert", "hf://me/my-bert", facts={"license": "MIT", "metrics": {"f1": 0.9}})
+    ```
     """
     target = addresses.parse(address) if hub.is_address(address) else None
     if target is None or target.kind not in ("hugging_face", "kaggle"):

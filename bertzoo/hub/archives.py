@@ -9,6 +9,7 @@ are counted against what went in.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import os
 import pathlib
@@ -201,7 +202,8 @@ def _zip_members(archive, file: zipfile.ZipFile) -> typing.Iterator[Member]:
                 "not read; unpack it yourself."
             )
     for info in infos:
-        yield Member(info.filename, info.is_dir(), info.file_size, lambda i=info: file.open(i))
+        opened = functools.partial(file.open, info)
+        yield Member(info.filename, info.is_dir(), info.file_size, opened)
 
 
 def _tar_members(archive, file: tarfile.TarFile, stream: _Bounded) -> typing.Iterator[Member]:
@@ -210,12 +212,10 @@ def _tar_members(archive, file: tarfile.TarFile, stream: _Bounded) -> typing.Ite
         # A sparse file says gigabytes and holds nothing.
         if not (info.isfile() or info.isdir()) or info.issparse():
             raise _not_a_file(archive, info.name)
-        yield Member(
-            info.name,
-            info.isdir(),
-            info.size,
-            lambda i=info: typing.cast(typing.IO[bytes], file.extractfile(i)),
+        opened = typing.cast(
+            typing.Callable[[], typing.IO[bytes]], functools.partial(file.extractfile, info)
         )
+        yield Member(info.name, info.isdir(), info.size, opened)
     # tarfile takes a damaged header for the end. The end is blocks of zeros; reading them all
     # also lets gzip compare its checksum.
     stream.seek(file.offset)

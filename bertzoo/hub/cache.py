@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import errno
 import functools
+import glob
 import json
 import os
 import pathlib
@@ -198,7 +199,7 @@ def _publish(folder: pathlib.Path, entry: pathlib.Path) -> None:
 
 def _remove_leftovers(entry: pathlib.Path) -> None:
     """Remove what killed downloads of this entry have left; called while it is our turn."""
-    for left in entry.parent.glob(f".{entry.name}.downloading-*"):
+    for left in entry.parent.glob(f".{glob.escape(entry.name)}.downloading-*"):
         with contextlib.suppress(OSError):
             newest = max(path.lstat().st_mtime for path in (left, *left.rglob("*")))
             if time.time() - newest >= STALE_SECONDS:
