@@ -169,7 +169,7 @@ def _safe_parts(archive: pathlib.Path, name: str) -> list[str]:
     if bad:
         raise Refused(
             f"{archive.name} has a member called {name[:80]!r}, which does not belong inside a "
-            "folder; refused, nothing was unpacked."
+            "folder; refused, nothing was kept."
         )
     return parts
 
@@ -223,7 +223,7 @@ def _tar_members(archive, file: tarfile.TarFile, stream: _Bounded) -> typing.Ite
     if len(rest) < tarfile.BLOCKSIZE or any(rest):
         raise EOFError("the end of the archive is missing")
     while stream.read(CHUNK):
-        stream.seek(stream.tell())
+        stream.seek(stream.tell())  # compares with the limit
 
 
 class _Bounded:
@@ -237,6 +237,7 @@ class _Bounded:
         self._archive = archive
         self._file = gzip.open(archive, "rb") if packed else open(archive, "rb")  # noqa: SIM115
         self._limit = max(MAX_RATIO * archive.stat().st_size, ALWAYS_ALLOWED) + CHUNK
+        self._furthest = 0
 
     def __enter__(self):
         return self
@@ -251,9 +252,16 @@ class _Bounded:
         return self._file.read(size)
 
     def seek(self, offset: int) -> int:
-        """Go to a place; what lies between is unpacked to be passed over."""
+        """Go to a place; what lies between is unpacked to be passed over.
+
+        tarfile goes back by a byte to see whether a member was whole, and we to its last block. A
+        negative size leads further back, to the same member again and again (CVE-2025-8194).
+        """
         if offset > self._limit:
             raise _bomb(self._archive, self._limit)
+        self._furthest = max(self._furthest, self._file.tell())
+        if offset < self._furthest - tarfile.BLOCKSIZE:
+            raise Refused(f"{self._archive.name} has a member that leads back; refused.")
         return self._file.seek(offset)
 
     def tell(self) -> int:
@@ -291,7 +299,7 @@ def _bomb(archive: pathlib.Path, limit: int) -> Refused:
 def _not_a_file(archive: pathlib.Path, name: str) -> Refused:
     return Refused(
         f"{archive.name} has a member `{name[:80]}` that is a link, a device or the like; "
-        "refused, nothing was unpacked."
+        "refused, nothing was kept."
     )
 
 

@@ -206,6 +206,17 @@ def test_an_extended_header_that_would_fill_the_memory_is_refused(tmp_path, fold
         archives.unpack(path, folder)
 
 
+@pytest.mark.parametrize("size", [-512, -1024, -10240])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, b"?", tarfile.GNUTYPE_LONGNAME])
+def test_a_member_of_negative_size_does_not_lead_round_in_circles(tmp_path, folder, kind, size):
+    first = tar_info("config.json").tobuf(tarfile.GNU_FORMAT)
+    info = tar_info("x", type=kind, size=size).tobuf(tarfile.GNU_FORMAT)
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(first + info + bytes(10240)))
+    with pytest.raises(ValueError, match=r"leads back|has a header of -|a link, a device|damaged"):
+        archives.unpack(path, folder)
+
+
 @pytest.mark.parametrize("members", [
     [("a", b"1"), ("a", b"2")],
     [("a", b"1"), ("A", b"2")],
