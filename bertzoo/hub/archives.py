@@ -9,6 +9,7 @@ are counted against what went in.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import gzip
 import os
@@ -78,7 +79,10 @@ def unpack(archive: pathlib.Path, folder: pathlib.Path) -> None:
             _write(archive, members, folder)
     except Refused:
         raise
-    except DAMAGED as error:
+    except (*DAMAGED, OSError) as error:
+        # A seek to before the file's begin; other errors of this kind are the disk's.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise Refused(
             f"{archive.name} is damaged or not whole ({_first_line(error)}); download it again."
         ) from error
