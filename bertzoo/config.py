@@ -168,7 +168,7 @@ class BackboneConfig(Config):
         """Return the configuration of a preset name or checkpoint directory; no TensorFlow."""
         from bertzoo import checkpoints
 
-        return checkpoints.open_source(source).config
+        return checkpoints.open_source(source, download=False).config
 
     @property
     def head_dim(self) -> int:

@@ -251,7 +251,8 @@ def test_help_and_version_are_no_mistakes(run):
     assert run("--version")[:2] == (0, f"bertzoo {bertzoo.__version__}\n")
     code, out, _ = run("--help")
     assert code == 0
-    for verb in ("list", "show", "tokenize", "embed", "fill", "predict", "convert", "doctor"):
+    for verb in ("list", "show", "tokenize", "embed", "fill", "predict", "convert", "upload",
+                 "doctor"):  # fmt: skip
         assert f"\n    {verb} " in out
 
 
@@ -427,7 +428,7 @@ def test_doctor_says_what_is_installed_and_what_is_missing(run, no_home):
     assert found["bertzoo"] == bertzoo.__version__
     assert found["packages"]["tensorflow"].startswith("2.")
     assert found["uses"]["text"]["ready"] is True
-    assert set(found["uses"]) == {"text", "gpu", "tpu", "serving"}
+    assert set(found["uses"]) == {"text", "gpu", "tpu", "serving", "hf://", "kaggle://"}
     for use in found["uses"].values():
         assert use["ready"] == (use["missing"] is None)
     plain = run("doctor")[1]

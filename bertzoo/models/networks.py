@@ -104,7 +104,7 @@ def network_from_preset(source, kind, *, head=None, load_weights=True, dtype=Non
     """Load a backbone with a head of `kind`.
 
     Args:
-        source: Preset name, or directory of a checkpoint.
+        source: Preset name, directory, archive, or address such as `hf://user/repo`.
         kind: Kind of head.
         head: A function from `BackboneConfig` to the `HeadConfig` of a new, random head; None
             to load the head that the checkpoint carries.

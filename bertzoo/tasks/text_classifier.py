@@ -97,7 +97,7 @@ class TextClassifier(Task):
         tanh layer; on a sentence encoder that pools by the mean, it reads the mean.
 
         Args:
-            source: Preset name, or path of a directory.
+            source: Preset name, directory, archive, or address such as `hf://user/repo`.
             load_weights: Whether to read the weights; without, they are random.
             dtype: Dtype policy; `mixed_bfloat16` for training, `bfloat16` for inference only.
             format: Name of the checkpoint format, where it should not be found by inspection.

@@ -40,7 +40,7 @@ class TextEmbedder(Task):
         does not: its vectors are then the mean over the tokens, not normalised.
 
         Args:
-            source: Preset name, or path of a directory.
+            source: Preset name, directory, archive, or address such as `hf://user/repo`.
             load_weights: Whether to read the weights; without, they are random.
             dtype: Dtype policy; `bfloat16` stores the weights so, for inference.
             format: Name of the checkpoint format, where it should not be found by inspection.
