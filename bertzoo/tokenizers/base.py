@@ -19,7 +19,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Tokenizer(abc.ABC):
-    """Text to ids and back.
+    r"""Text to ids and back.
 
     Tokenizers are plain objects. Their methods consist of TensorFlow ops, so they run eagerly, in
     a `tf.function`, in `tf.data.Dataset.map` and in a SavedModel alike; the ops are pinned to the
@@ -38,6 +38,14 @@ class Tokenizer(abc.ABC):
 
     Raises:
         ValueError: if the vocabulary has a fault or lacks a special token.
+
+    Example:
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "vocabulary.txt")
+    >>> _ = path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\n##s\n")
+    >>> tokenizer = Tokenizer.from_files(TokenizerConfig(), {"vocabulary": path})
+    >>> tokenizer(["A cat", "cats"]).to_list()
+    [[5, 6], [6, 7]]
     """
 
     def __init__(
