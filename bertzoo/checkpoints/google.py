@@ -7,7 +7,9 @@ import re
 import typing
 
 from bertzoo.checkpoints import checkpoint, heads, readers, tokenizer_files
+from bertzoo.checkpoints.lookalikes import refuse_lookalikes
 from bertzoo.checkpoints.tables import google_albert, google_bert
+from bertzoo.checkpoints.tensor_bundle import TensorFlowReader
 
 FORMATS = {"google_bert": google_bert, "google_albert": google_albert}
 CONFIG_FILES = {"bert_config.json": "google_bert", "albert_config.json": "google_albert"}
@@ -21,7 +23,7 @@ def open_google(
     activation: str | None = None,
     expected_heads: typing.Collection[str] = (),
 ) -> checkpoint.Checkpoint:
-    """Open a TensorFlow 1 checkpoint; this imports TensorFlow.
+    """Open a TensorFlow 1 checkpoint.
 
     Args:
         path: A directory, a prefix such as `bert_model.ckpt`, or its `.index` file.
@@ -30,20 +32,16 @@ def open_google(
         expected_heads: Kinds that a preset says are there.
     """
     family = FORMATS[format]
-    prefix = _prefix(path)
+    prefix = find_prefix(path)
     config_path = _config_file(prefix)
     raw = readers.read_json(config_path)
-    reader = readers.Tf1Reader(prefix)
+    reader = TensorFlowReader(prefix)
+    refuse_lookalikes(reader.shapes, str(prefix))
     tensors = readers.Tensors()
     for stored in reader.shapes:
         name = stored.removeprefix("module/")
         if not family.TABLE.ignores(name):
             tensors.add(name, reader, stored)
-    if any(name.startswith(("electra/", "generator/")) for name in tensors):
-        raise ValueError(
-            f"{prefix} is an ELECTRA checkpoint of TensorFlow 1, which this release does not read; "
-            "use the same weights from Hugging Face."
-        )
     segments = tensors.get("bert/embeddings/token_type_embeddings", (None,))[0]
     config = family.CONFIG.read(
         raw,
@@ -76,7 +74,7 @@ def open_google(
 
 def find_format(path: pathlib.Path) -> str:
     """Return which of the two formats lies at a directory, prefix or `.index` file."""
-    config = _config_file(_prefix(path))
+    config = _config_file(find_prefix(path))
     raw = readers.read_json(config)
     albert = "num_hidden_groups" in raw or "embedding_size" in raw
     return "google_albert" if albert else CONFIG_FILES.get(config.name, "google_bert")
@@ -93,7 +91,8 @@ def find_prefixes(path: pathlib.Path) -> list[pathlib.Path]:
     return [index.with_suffix("") for index in indices if index.is_file()]
 
 
-def _prefix(path: pathlib.Path) -> pathlib.Path:
+def find_prefix(path: pathlib.Path) -> pathlib.Path:
+    """Return the one checkpoint at a path: the released one, or the last of a run."""
     prefixes = find_prefixes(path)
     if not prefixes:
         raise ValueError(f"{path} holds no TensorFlow 1 checkpoint; expected a *.index file.")
@@ -121,14 +120,22 @@ def _latest(directory: pathlib.Path) -> pathlib.Path | None:
     return directory / pathlib.PurePosixPath(match[1]).name if match else None
 
 
-def _config_file(prefix: pathlib.Path) -> pathlib.Path:
+def find_config(prefix: pathlib.Path, names: typing.Iterable[str]) -> pathlib.Path | None:
+    """Return the first configuration beside a checkpoint, one level above, or in assets."""
     for directory in (prefix.parent, prefix.parent.parent):
         # TF-Hub modules keep it in assets/ beside variables/.
         for folder in (directory, directory / "assets"):
-            for name in (*CONFIG_FILES, "config.json"):
+            for name in names:
                 if (folder / name).is_file():
                     return folder / name
-    raise ValueError(
-        f"{prefix.parent} has no bert_config.json or albert_config.json; the weights do not say "
-        "how many heads there are, so the file that came with them is needed."
-    )
+    return None
+
+
+def _config_file(prefix: pathlib.Path) -> pathlib.Path:
+    path = find_config(prefix, (*CONFIG_FILES, "config.json"))
+    if path is None:
+        raise ValueError(
+            f"{prefix.parent} has no bert_config.json or albert_config.json; the weights do not "
+            "say how many heads there are, so the file that came with them is needed."
+        )
+    return path

@@ -1,4 +1,4 @@
-"""Files of named arrays, read one array at a time: safetensors, TF1 checkpoints, Keras HDF5.
+"""Files of named arrays, read one array at a time: safetensors and Keras HDF5.
 
 Every reader has `shapes` (name -> shape, from the file's header) and `read(name)`; none runs
 code from a file, follows a link out of it, or reads pickles.
@@ -29,7 +29,7 @@ class SafetensorsReader:
 
     def __init__(self, path: pathlib.Path):
         self.path = path
-        files = [path] if path.suffix == ".safetensors" else _shards(path)
+        files = [path] if path.suffix == ".safetensors" else shards(path)
         self._handles: dict[str, typing.Any] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for file in files:
@@ -49,56 +49,38 @@ def _open_safetensors(path: pathlib.Path):
     import safetensors
 
     try:
-        return safetensors.safe_open(path, framework="np")
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} is named by the index but is not there.") from error
-    except (safetensors.SafetensorError, OSError) as error:
+        handle = safetensors.safe_open(path, framework="np")
+        # The library has checked the length; of a name given twice it keeps the last.
+        with open(path, "rb") as file:
+            json.loads(file.read(int.from_bytes(file.read(8), "little")), object_pairs_hook=_unique)
+        return handle
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}); copy or download it again."
         ) from error
 
 
-def _shards(index: pathlib.Path) -> list[pathlib.Path]:
+def shards(index: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files that an index of shards names; they must lie beside it."""
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"{index} must hold a `weight_map` of tensor names to files.")
-    files = sorted(set(weight_map.values()))
-    for file in files:
+    for file in weight_map.values():
         # A shard lies beside its index; anything else would read files elsewhere.
-        if not isinstance(file, str) or pathlib.Path(file).name != file:
+        if not isinstance(file, str) or not file or pathlib.Path(file).name != file:
             raise ValueError(f"{index} names the shard {file!r}; expected a file beside it.")
-    return [index.parent / file for file in files]
-
-
-class Tf1Reader:
-    """A TensorFlow checkpoint by its prefix, such as `bert_model.ckpt`.
-
-    Args:
-        prefix: Path without `.index`.
-    """
-
-    def __init__(self, prefix: pathlib.Path):
-        import tensorflow as tf
-
-        self.path = prefix
-        try:
-            self._reader = tf.train.load_checkpoint(str(prefix))
-        except (tf.errors.OpError, ValueError) as error:
-            raise ValueError(
-                f"{prefix} is not a whole TensorFlow checkpoint ({_first_line(error)}); "
-                "expected files ending in .index and .data-00000-of-00001."
-            ) from error
-        self.shapes = {
-            name: tuple(shape) for name, shape in self._reader.get_variable_to_shape_map().items()
-        }
-
-    def read(self, name: str) -> np.ndarray:
-        """Return one variable."""
-        return self._reader.get_tensor(name)
+    files = [index.parent / file for file in sorted(set(weight_map.values()))]
+    for path in files:
+        if not path.is_file():
+            raise ValueError(f"{path} is named by the index but is not there.")
+    return files
 
 
 class KerasH5Reader:
-    """A Keras `.weights.h5` file; links out of the file or within it are not followed.
+    """A Keras `.weights.h5` file of plain arrays.
+
+    Links, virtual datasets and data in other files are refused, so are arrays larger than the
+    file that holds them, which are bombs: Keras does not compress.
 
     Args:
         path: The HDF5 file.
@@ -108,37 +90,60 @@ class KerasH5Reader:
         import h5py
 
         self.path = path
+        self.shapes: dict[str, tuple[int, ...]] = {}
         try:
             self._file = h5py.File(path, "r")
-        except OSError as error:
+            self._collect(self._file, "", seen=set())
+        except (OSError, RuntimeError, KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"{path} is not a whole HDF5 file ({_first_line(error)}).") from error
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._collect(self._file, "")
 
-    def _collect(self, group, prefix: str) -> None:
+    def _collect(self, group, prefix: str, seen: set) -> None:
         import h5py
 
         for key in group:
+            name = prefix + key
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise ValueError(
-                    f"{self.path}: `{prefix}{key}` is a link; bertzoo reads only files that hold "
+                    f"{self.path}: `{name}` is a link; bertzoo reads only files that hold "
                     "their arrays themselves."
                 )
             item = group[key]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in seen:  # a group inside itself would never end
+                raise ValueError(f"{self.path}: `{name}` is another name of an earlier object.")
+            seen.add(address)
             if isinstance(item, h5py.Group):
-                self._collect(item, f"{prefix}{key}/")
-            elif item.external:
-                raise ValueError(f"{self.path}: `{prefix}{key}` keeps its data in another file.")
-            else:
+                self._collect(item, f"{name}/", seen)
+            elif isinstance(item, h5py.Dataset):
+                self._check(item, name)
                 # Keras versions before 3.1 named the same folder otherwise.
-                name = re.sub(r"^_layer_checkpoint_dependencies/", "layers/", prefix + key)
-                self.shapes[name] = tuple(item.shape)
+                name = re.sub(r"^_layer_checkpoint_dependencies/", "layers/", name)
+                self.shapes[name] = tuple(item.shape or ())
+            else:
+                raise ValueError(f"{self.path}: `{name}` is neither a group nor an array.")
+
+    def _check(self, item, name: str) -> None:
+        if item.external:
+            raise ValueError(f"{self.path}: `{name}` keeps its data in another file.")
+        if item.is_virtual:
+            raise ValueError(f"{self.path}: `{name}` is put together from other files.")
+        if item.nbytes > self.path.stat().st_size:
+            raise ValueError(
+                f"{self.path}: `{name}` has the shape {item.shape}, which is more than the file."
+            )
 
     def read(self, name: str) -> np.ndarray:
         """Return one array."""
         if name not in self._file:
             name = re.sub(r"^layers/", "_layer_checkpoint_dependencies/", name)
-        return self._file[name][()]
+        if self._file[name].dtype.kind not in "fiubV":
+            raise ValueError(f"{self.path}: `{name}` does not hold numbers.")
+        try:
+            return self._file[name][()]
+        except (OSError, RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"{self.path}: `{name}` cannot be read ({_first_line(error)})."
+            ) from error
 
 
 class Tensors(collections.abc.Mapping):
@@ -200,11 +205,22 @@ class Tensors(collections.abc.Mapping):
 def read_json(path: pathlib.Path) -> dict:
     """Return the object in a JSON file; anything else raises and names the file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {_first_line(error)}.") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object; got {type(value).__name__}.")
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Build an object of JSON; of a key given twice, readers keep one or the other."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"it has the key `{twice[:100]}` twice")
     return value
 
 

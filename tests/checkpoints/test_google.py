@@ -258,13 +258,6 @@ def test_a_truncated_checkpoint_is_named(tmp_path):
         checkpoints.open_checkpoint(directory)
 
 
-def test_electra_of_tensorflow_1_is_refused_by_name(tmp_path):
-    tensors = {"electra/embeddings/word_embeddings": np.ones((97, 20), np.float32)}
-    directory = foreign.write_tf1(tmp_path / "a", "google_bert", tensors)
-    with pytest.raises(ValueError, match="ELECTRA checkpoint of TensorFlow 1"):
-        checkpoints.open_checkpoint(directory)
-
-
 def test_the_vocabulary_beside_it_is_found_and_tells_the_case(tmp_path):
     directory = foreign.write_tf1(tmp_path / "a", "google_bert", tensors_of("google_bert", False))
     (directory / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nCat\n")
