@@ -198,6 +198,11 @@ def model_type_of(raw: collections.abc.Mapping[str, typing.Any], where: str) -> 
     if "embedding_size" in raw and "num_hidden_groups" in raw:
         return "albert"
     architectures = raw.get("architectures") or [""]
+    # MPNetModel before BertModel, whose keys it has too.
+    class_name = str(architectures[0]).lower()
+    for other in sorted(OTHER_FAMILIES, key=len, reverse=True):
+        if class_name.startswith(other.replace("-", "").replace("_", "")):
+            return other
     for prefix in ("DistilBert", "Albert", "Roberta", "Electra", "Bert"):
         if str(architectures[0]).startswith(prefix):
             return prefix.lower()

@@ -107,6 +107,7 @@ HARMLESS: dict[str, tuple[tuple, str]] = {
     "auto_map": ((None, {}), "the checkpoint runs code of its own, which bertzoo never does"),
     "per_layer_config": ((None, {}), "layers that differ from each other are not supported"),
     "moe": ((None, False), "mixtures of experts are not supported"),
+    "norm_first": ((None, False), "BERT normalises after each residual sum, not before"),
 }
 
 OTHER_FAMILIES = {

@@ -1,4 +1,8 @@
-"""Hugging Face directories: `config.json` and `model.safetensors`, whole or in shards."""
+"""Hugging Face directories: `config.json` and the weights, in any of the forms of the years.
+
+`model.safetensors` comes first, then PyTorch's `pytorch_model.bin`, both whole or in shards, then
+TensorFlow's `tf_model.h5`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,10 @@ import typing
 import numpy as np
 
 from bertzoo.checkpoints import checkpoint, configs, heads, readers, tokenizer_files
+from bertzoo.checkpoints.lookalikes import refuse_lookalikes
 from bertzoo.checkpoints.tables import hf_albert, hf_bert, hf_distilbert, hf_electra, hf_roberta
+from bertzoo.checkpoints.tensorflow_h5 import TensorFlowH5Reader
+from bertzoo.checkpoints.torch_file import TorchReader
 
 FAMILIES = {
     "bert": hf_bert,
@@ -120,23 +127,35 @@ def read_card(directory: pathlib.Path) -> dict[str, typing.Any]:
 
 
 def _open_weights(directory, prefixes) -> tuple[readers.Tensors | None, str]:
+    found = open_weight_files(directory)
+    if not found:
+        if (directory / "flax_model.msgpack").is_file():
+            return None, (
+                f"{directory} has its weights only as flax_model.msgpack, which bertzoo does not "
+                "read; save the model with transformers' save_pretrained, which writes "
+                "model.safetensors, and open that."
+            )
+        return None, f"{directory} has no model.safetensors, so only its configuration can be used."
+    tensors = readers.Tensors()
+    for reader in found:
+        refuse_lookalikes(reader.shapes, str(reader.path))
+        for stored in reader.shapes:
+            tensors.add(normal_name(stored, prefixes), reader, stored)
+    return tensors, ""
+
+
+def open_weight_files(directory: pathlib.Path) -> list:
+    """Return readers of the weights of a directory; none where it has no weights."""
     for name in ("model.safetensors", "model.safetensors.index.json"):
         if (directory / name).is_file():
-            reader = readers.SafetensorsReader(directory / name)
-            tensors = readers.Tensors()
-            for stored in reader.shapes:
-                tensors.add(normal_name(stored, prefixes), reader, stored)
-            return tensors, ""
-    pickles = sorted(p.name for p in directory.glob("pytorch_model*.bin"))
-    others = pickles + [n for n in ("tf_model.h5", "flax_model.msgpack")
-                        if (directory / n).is_file()]  # fmt: skip
-    if others:
-        return None, (
-            f"{directory} has its weights only as {', '.join(others)}, a format that comes with a "
-            "later release; save the model with transformers' save_pretrained(..., "
-            "safe_serialization=True), which writes model.safetensors, and open that."
-        )
-    return None, f"{directory} has no model.safetensors, so only its configuration can be used."
+            return [readers.SafetensorsReader(directory / name)]
+    if (directory / "pytorch_model.bin").is_file():
+        return [TorchReader(directory / "pytorch_model.bin")]
+    if (directory / "pytorch_model.bin.index.json").is_file():
+        return [TorchReader(p) for p in readers.shards(directory / "pytorch_model.bin.index.json")]
+    if (directory / "tf_model.h5").is_file():
+        return [TensorFlowH5Reader(directory / "tf_model.h5")]
+    return []
 
 
 def _read_config(family, raw, where, tensors, activation):

@@ -185,13 +185,11 @@ def _dense(folder: pathlib.Path, width: int) -> tuple[int, str | None, bool]:
     return raw["out_features"], ACTIVATIONS[name], bool(raw.get("bias", True))
 
 
-def _open_dense(folder: pathlib.Path) -> readers.SafetensorsReader:
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise _CannotExpress(
-            f"{folder} has no model.safetensors; other formats come with a later release"
-        )
-    return readers.SafetensorsReader(path)
+def _open_dense(folder: pathlib.Path):
+    found = hugging_face.open_weight_files(folder)
+    if len(found) != 1:
+        raise _CannotExpress(f"{folder} has neither model.safetensors nor pytorch_model.bin")
+    return found[0]
 
 
 def _check_prompts(directory: pathlib.Path) -> None:

@@ -160,10 +160,10 @@ def test_widths_that_do_not_fit_raise(tmp_path):
         checkpoints.open_checkpoint(directory)
 
 
-def test_dense_weights_as_pickle_are_named(tmp_path):
+def test_missing_dense_weights_are_named(tmp_path):
     directory = write(tmp_path / "a", others=["Dense"])
     (directory / "2_Dense" / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"2_Dense has no model.safetensors"):
+    with pytest.raises(ValueError, match=r"2_Dense has neither model.safetensors"):
         checkpoints.open_checkpoint(directory)
 
 
