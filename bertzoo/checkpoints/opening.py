@@ -1,7 +1,8 @@
 """Open a checkpoint: find its format by looking into the directory, or take the one that is given.
 
 A format is told by its own files, in this order: `preset.json` (bertzoo), a `config.json` with
-`registered_name` (KerasHub), a `config.json` (Hugging Face), `*.index` (TensorFlow 1).
+`registered_name` (KerasHub), a `config.json` (Hugging Face), `*.index` (TensorFlow; the names of
+the variables say which format), `model.pt` (fairseq).
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ import typing
 
 from bertzoo import hub, presets
 from bertzoo.checkpoints import (
+    fairseq,
     google,
+    google_electra,
     hugging_face,
     keras_hub,
+    model_garden,
+    object_graph,
     preset_directory,
     random_weights,
     readers,
@@ -26,9 +31,18 @@ from bertzoo.checkpoints import (
     tokenizer_files,
 )
 from bertzoo.checkpoints.checkpoint import Checkpoint
+from bertzoo.checkpoints.tensor_bundle import TensorFlowReader
 from bertzoo.config import BackboneConfig, HeadConfig, TokenizerConfig, check_key
 
-FORMATS = ("bertzoo", *sorted(hugging_face.FORMATS), *google.FORMATS, "keras_hub")
+FORMATS = (
+    "bertzoo",
+    *sorted(hugging_face.FORMATS),
+    *google.FORMATS,
+    *google_electra.FORMATS,
+    model_garden.FORMAT,
+    fairseq.FORMAT,
+    "keras_hub",
+)
 
 
 def open_checkpoint(
@@ -40,7 +54,8 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open a directory, a file in it, an archive or an address, in any format that bertzoo reads.
 
-    TensorFlow is imported for TensorFlow 1 checkpoints and for object stores alone.
+    Neither TensorFlow nor PyTorch is imported, whatever wrote it; TensorFlow's file system opens
+    object stores.
 
     Args:
         directory: Of the checkpoint; or a `.zip`, `.tar.gz` or `.tar` of it; or `hf://user/repo`,
@@ -84,6 +99,12 @@ def open_checkpoint(
         return keras_hub.open_keras_hub(root)
     if found in google.FORMATS:
         return google.open_google(path, found, **options)
+    if found in google_electra.FORMATS:
+        return google_electra.open_google_electra(path, found, **options)
+    if found == model_garden.FORMAT:
+        return model_garden.open_model_garden(path, **options)
+    if found == fairseq.FORMAT:
+        return fairseq.open_fairseq(root, **options)
     chosen = format  # None lets config.json decide among the families
     if sentence_transformers.is_sentence_transformers(root):
         return sentence_transformers.open_sentence_transformers(root, chosen, **options)
@@ -162,23 +183,36 @@ def _find_format(path: pathlib.Path, root: pathlib.Path) -> str:
     if (root / preset_directory.PRESET).is_file():
         return "bertzoo"
     if path.is_file() and path.suffix == ".index":
-        return google.find_format(path)
+        return _tensorflow_format(path)
     if (root / "config.json").is_file() and not _is_tf1_prefix(path):
         raw = readers.read_json(root / "config.json")
         if "registered_name" in raw:
             return "keras_hub"
         # Some repositories keep Google's files beside a config.json and nothing else to read.
         original = any((root / name).is_file() for name in google.CONFIG_FILES)
-        if not (original and list(root.glob("*.index")) and not list(root.glob("*.safetensors*"))):
+        weights = [f for f in ("*.safetensors*", "*.bin", "*.bin.index.json") if [*root.glob(f)]]
+        if not (original and list(root.glob("*.index")) and not weights):
             return "hugging_face"
     if sentence_transformers.is_sentence_transformers(root):
         return "hugging_face"
     if google.find_prefixes(path):
-        return google.find_format(path)
+        return _tensorflow_format(path)
+    if fairseq.is_fairseq(root):
+        return fairseq.FORMAT
     raise ValueError(
         f"{path} holds no checkpoint that bertzoo reads; expected preset.json (bertzoo), "
-        "config.json (Hugging Face, KerasHub) or a *.index file (TensorFlow 1)."
+        "config.json (Hugging Face, KerasHub), a *.index file (TensorFlow) or model.pt (fairseq)."
     )
+
+
+def _tensorflow_format(path: pathlib.Path) -> str:
+    """Return which of the formats with a `*.index` it is, by the names of the variables."""
+    reader = TensorFlowReader(google.find_prefix(path))
+    if object_graph.KEY in reader.shapes:
+        return model_garden.FORMAT
+    if google_electra.is_electra(reader):
+        return google_electra.DISCRIMINATOR
+    return google.find_format(path)
 
 
 def _is_tf1_prefix(path: pathlib.Path) -> bool:
@@ -187,6 +221,10 @@ def _is_tf1_prefix(path: pathlib.Path) -> bool:
 
 def _agree(opened: Checkpoint, info: presets.PresetInfo) -> Checkpoint:
     """Let a preset's row and its files meet: case and labels from the row, the rest must agree."""
+    if opened.format == model_garden.FORMAT and info.config.activation.startswith("gelu"):
+        # The Garden computes the tanh form whatever the weights were trained with.
+        config = opened.config.replace(activation=info.config.activation)
+        opened = dataclasses.replace(opened, config=config)
     differ = []
     for field in dataclasses.fields(BackboneConfig):
         ours, theirs = getattr(info.config, field.name), getattr(opened.config, field.name)

@@ -81,13 +81,18 @@ def read_tokenizer(
         raise ValueError(f"{directory / 'tokenizer_config.json'}: {error}") from error
 
 
-@functools.cache
 def as_file(vocabulary: tuple[str, ...]) -> pathlib.Path:
     """Write a vocabulary that lies inside another file to one that lives as long as the process."""
+    return as_named_file("vocabulary.txt", "\n".join(vocabulary) + "\n")
+
+
+@functools.cache
+def as_named_file(name: str, text: str) -> pathlib.Path:
+    """Write a text to a temporary file that lives as long as the process."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bertzoo-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "vocabulary.txt"
-    path.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
     return path
 
 

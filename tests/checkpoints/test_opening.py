@@ -179,5 +179,6 @@ def test_a_checksum_that_the_row_knows_is_verified(ner, monkeypatch):
 def test_all_formats_of_the_contract_are_there():
     assert set(opening.FORMATS) == {
         "bertzoo", "hf_bert", "hf_distilbert", "hf_albert", "hf_roberta", "hf_electra",
-        "google_bert", "google_albert", "keras_hub",
+        "google_bert", "google_albert", "google_electra", "google_electra_generator",
+        "model_garden", "fairseq_roberta", "keras_hub",
     }  # fmt: skip
