@@ -52,6 +52,7 @@ TOKENIZER_KINDS = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
 class Config:
     """What the frozen configurations share: strict keys, strict types, plain dictionaries."""
 

@@ -54,8 +54,9 @@ def open_checkpoint(
         ValueError: Nothing there that bertzoo reads, or files that contradict each other.
 
     Example:
-    >>> open_checkpoint("uncased_L-12_H-768_A-12/").format
-    'google_bert'
+    >>> path = import_checkpoint("bert_toy").save_to_preset("my_bert")
+    >>> open_checkpoint(path).format
+    'bertzoo'
     """
     path = pathlib.Path(directory).expanduser()
     if format is not None:
@@ -96,6 +97,10 @@ def open_source(
 
     Raises:
         ValueError: An unknown name, or a row that contradicts the files.
+
+    Example:
+    >>> sorted(import_checkpoint("bert_base_en_uncased").heads)
+    ['masked_lm', 'next_sentence']
     """
     if isinstance(source, Checkpoint):
         return source
@@ -123,6 +128,10 @@ def open_source(
             preset_directory.verify(directory / name, expected)
     opened = open_checkpoint(directory, format, expected_heads=tuple(info.heads), **options)
     return _agree(opened, info)
+
+
+# The public name: what is opened becomes a preset with `.save_to_preset(directory)`.
+import_checkpoint = open_source
 
 
 def _find_format(path: pathlib.Path, root: pathlib.Path) -> str:

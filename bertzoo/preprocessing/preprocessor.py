@@ -102,6 +102,8 @@ class Preprocessor(keras.layers.Layer):
         if is_scalar:
             first, second = first[None], None if second is None else second[None]
         features = self.pad(*self.pack(first, second))
+        for feature in features.values():  # ragged tensors forget a static batch size; TPUs need it
+            feature.set_shape([first.shape[0], None])
         return {key: value[0] for key, value in features.items()} if is_scalar else features
 
     def columns(self, inputs):
