@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Backbone": "bertzoo.models.backbone",
     "BackboneConfig": "bertzoo.config",
+    "BytePairTokenizer": "bertzoo.tokenizers.byte_pair",
     "HeadConfig": "bertzoo.config",
     "MaskedLM": "bertzoo.tasks.masked_lm",
     "Preprocessor": "bertzoo.preprocessing.preprocessor",

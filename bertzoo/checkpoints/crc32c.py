@@ -35,7 +35,9 @@ def crc32c(data: bytes | memoryview | np.ndarray) -> int:
     while register.size > 1:
         half = register.size // 2
         register = _apply(_zeros(4 * half), register[:half]) ^ register[half:]
-    result = _apply(_zeros(4), register) ^ _apply(_zeros(array.size), np.uint32([0xFFFFFFFF]))
+    result = _apply(_zeros(4), register) ^ _apply(
+        _zeros(array.size), np.array([0xFFFFFFFF], np.uint32)
+    )
     return int(result[0]) ^ 0xFFFFFFFF
 
 
@@ -48,9 +50,9 @@ def masked(crc: int) -> int:
 def _zeros(count: int) -> np.ndarray:
     """Return S(count) as the images of the 32 bits."""
     if count == 0:
-        return np.uint32(1) << np.arange(32, dtype=np.uint32)
+        return np.array([1 << bit for bit in range(32)], np.uint32)
     if count == 1:
-        columns = np.uint32(1) << np.arange(32, dtype=np.uint32)
+        columns = np.array([1 << bit for bit in range(32)], np.uint32)
         for _ in range(8):
             columns = np.where(columns & 1, (columns >> 1) ^ np.uint32(POLYNOMIAL), columns >> 1)
         return columns

@@ -165,8 +165,9 @@ def _tokenizer(
     if files or not all(place.is_file() for place in places):
         return tokenizer, files
     text = json.dumps(_vocabulary(places[0], places[1], rows), ensure_ascii=False)
-    vocabulary = tokenizer_files.as_named_file("vocab.json", text)
-    config = TokenizerConfig(kind="byte_pair", lowercase=False, **tokenizer_files.BYTE_PAIR_TOKENS)
+    vocabulary = tokenizer_files.as_file((text,), "vocab.json")
+    tokens: dict[str, typing.Any] = dict(tokenizer_files.BYTE_PAIR_TOKENS)
+    config = TokenizerConfig(kind="byte_pair", lowercase=False, **tokens)
     return config, {"vocabulary": vocabulary, "merges": places[2]}
 
 

@@ -89,7 +89,7 @@ class GardenVariables:
 
     def _layer(self, name: str, node: int | None) -> dict[str, str]:
         """Return {name: key} of a dense layer or a layer normalization."""
-        found = {}
+        found: dict[str, str] = {}
         for variable in ("kernel", "bias", "gamma", "beta"):
             found |= self._variable(f"{name}/{variable}", self.graph.follow(node, variable))
         return found

@@ -43,7 +43,8 @@ class Record:
     """An object of an allow-listed class, as its name and fields; it has no behaviour."""
 
     def __init__(self, name: str):
-        self.name, self.fields = name, {}
+        self.name = name
+        self.fields: dict[str, typing.Any] = {}
 
 
 class Dict(dict):

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import abc
+import importlib
 import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import tensorflow as tf
 
 from bertzoo.config import TokenizerConfig, nearest
-from bertzoo.tokenizers.vocabulary import check_vocabulary, write_vocabulary
+from bertzoo.tokenizers.vocabulary import MAX_TOKEN_BYTES, check_vocabulary, write_vocabulary
 
 # The roles of special tokens: `<role>_token` in the config, `<role>_id` here.
 SPECIAL_ROLES = ("start", "end", "pad", "unknown", "mask")
+SPECIAL_TOKENS = tuple(f"{role}_token" for role in SPECIAL_ROLES)
+# Kind -> module and class.
+TOKENIZERS = {
+    "wordpiece": ("bertzoo.tokenizers.wordpiece", "WordPieceTokenizer"),
+    "byte_pair": ("bertzoo.tokenizers.byte_pair", "BytePairTokenizer"),
+}
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -34,6 +42,8 @@ class Tokenizer(abc.ABC):
     Attributes:
         config: The `TokenizerConfig`.
         vocabulary: The tokens, a list.
+        special_tokens_in_text: Whether special tokens in a text become their ids.
+        resources: A `tf.Module` that a graph to be saved must hold, or None.
         start_id, end_id, pad_id, unknown_id, mask_id: Ids of the special tokens.
 
     Raises:
@@ -48,6 +58,14 @@ class Tokenizer(abc.ABC):
     [[5, 6], [6, 7]]
     """
 
+    # What `from_files` needs by role, and the fields of the config that a class takes.
+    FILES: ClassVar[dict[str, str]] = {}
+    SETTINGS: ClassVar[tuple[str, ...]] = ()
+    # No token may be longer; None for no limit.
+    max_token_bytes: int | None = MAX_TOKEN_BYTES
+    special_tokens_in_text = False
+    resources: tf.Module | None = None
+
     def __init__(
         self,
         config: TokenizerConfig,
@@ -56,8 +74,8 @@ class Tokenizer(abc.ABC):
         where: str = "the vocabulary",
     ):
         """Check the vocabulary and look the special tokens up."""
-        special = [(f"{role}_token", getattr(config, f"{role}_token")) for role in SPECIAL_ROLES]
-        check_vocabulary(vocabulary, special, vocabulary_size, where)
+        special = [(name, getattr(config, name)) for name in SPECIAL_TOKENS]
+        check_vocabulary(vocabulary, special, vocabulary_size, where, self.max_token_bytes)
         self.config = config
         self.vocabulary = list(vocabulary)
         self._ids = {token: index for index, token in enumerate(self.vocabulary)}
@@ -81,7 +99,7 @@ class Tokenizer(abc.ABC):
 
         Args:
             config: Its `kind` decides the class.
-            files: Path by role; WordPiece reads `vocabulary`.
+            files: Path by role: `vocabulary`, and for byte_pair `merges`.
             vocabulary_size: Rows of the model's token table, to be checked; None does not.
 
         Returns:
@@ -90,23 +108,28 @@ class Tokenizer(abc.ABC):
         Raises:
             ValueError: if the kind is not supported, or a file is missing or has a fault.
         """
-        if config.kind != "wordpiece":
-            raise ValueError(
-                f"{config.kind} tokenizers are not part of this release of bertzoo; the backbone "
-                "can be used with token ids made elsewhere."
-            )
-        if "vocabulary" not in files:
-            raise ValueError(
-                "a wordpiece tokenizer needs a vocabulary file (vocab.txt or vocabulary.txt), and "
-                "there is none; the backbone can be used with token ids made elsewhere."
-            )
-        from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
+        cls = tokenizer_class(config.kind)
+        for role, what in cls.FILES.items():
+            if role not in files:
+                raise ValueError(
+                    f"a {config.kind} tokenizer needs {what}, and there is none; the backbone can "
+                    "be used with token ids made elsewhere."
+                )
+        paths = {role: pathlib.Path(files[role]) for role in cls.FILES}
+        settings = {name: getattr(config, name) for name in cls.SETTINGS}
+        return cls(**paths, vocabulary_size=vocabulary_size, **settings)
 
-        settings = config.to_dict()
-        del settings["kind"]
-        return WordPieceTokenizer(
-            pathlib.Path(files["vocabulary"]), vocabulary_size=vocabulary_size, **settings
-        )
+    def arguments(self) -> dict:
+        """Return what the class takes to build the tokenizer again, ready for JSON."""
+        return {
+            "vocabulary": list(self.vocabulary),
+            "special_tokens_in_text": self.special_tokens_in_text,
+            **{name: getattr(self.config, name) for name in self.SETTINGS},
+        }
+
+    def __reduce__(self):
+        """Pickle and copy by building again: models and tables are made from the vocabulary."""
+        return _rebuild, (type(self), self.arguments())
 
     @property
     def vocabulary_size(self) -> int:
@@ -134,6 +157,14 @@ class Tokenizer(abc.ABC):
     def detokenize(self, ids):
         """Return the text of ids, strings `[batch]`."""
 
+    def bind_masks(self, texts: tf.Tensor) -> tf.Tensor:
+        """Return texts `[batch]` without what mask tokens in them take in from their left."""
+        return texts
+
+    @abc.abstractmethod
+    def join_token(self, before: str, token_id: int) -> str:
+        """Return a text and the text of a token in the place of a mask behind it."""
+
     def token_to_id(self, token: str) -> int:
         """Return the id of a token; one that the vocabulary lacks raises ValueError."""
         if token not in self._ids:
@@ -159,6 +190,21 @@ class Tokenizer(abc.ABC):
     def files(self) -> dict[str, bytes]:
         """Return the files that `from_files` reads, as name to content."""
         return {"vocabulary.txt": write_vocabulary(self.vocabulary)}
+
+
+def tokenizer_class(kind: str) -> type[Tokenizer]:
+    """Return the class of a kind of tokenizer.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if kind not in TOKENIZERS:
+        raise ValueError(
+            f"{kind} tokenizers are not part of this release of bertzoo; the backbone can be used "
+            "with token ids made elsewhere."
+        )
+    module, name = TOKENIZERS[kind]
+    return getattr(importlib.import_module(module), name)
 
 
 def as_texts(texts) -> tf.Tensor:
@@ -216,3 +262,7 @@ def _as_bytes(text: str | bytes) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         return _LONE_SURROGATE.sub("\ufffd", text).encode("utf-8")
+
+
+def _rebuild(cls: type[Tokenizer], arguments: dict) -> Tokenizer:
+    return cls(**arguments)
