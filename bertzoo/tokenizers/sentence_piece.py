@@ -1,0 +1,388 @@
+"""SentencePiece (Kudo and Richardson 2018) with ALBERT's preprocessing, in the graph.
+
+FastBertNormalize with our own table does what ALBERT's Python code does to a text, and the
+SentencePiece op of tensorflow-text (the C++ library, 0.1.96) does the rest. Both are linked by
+stock TensorFlow Serving from 2.13 to 2.20. FastSentencepiece is not used: before 2.20 more than
+32,767 tokens in a call corrupt memory, and it knows no offsets.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+
+import tensorflow as tf
+import tensorflow_text as tf_text
+
+from bertzoo.config import TokenizerConfig
+from bertzoo.tokenizers import (
+    digit_comma,
+    long_texts,
+    normalizer_model,
+    offsets,
+    sentence_piece_model,
+)
+from bertzoo.tokenizers.base import Tokenizer, as_ids, as_texts
+from bertzoo.tokenizers.code_points import compatibility_table
+from bertzoo.tokenizers.final_sigma import lower_sigma
+
+WORD_START = "\u2581"  # SentencePiece's sign for a space
+# Code points without a meaning stand for what a text does not spell: noncharacters of three
+# bytes for the mask token, unassigned ones of two bytes for a pair of quotes. The first that no
+# piece holds is the mark, the second what the user's own become.
+_MASK_MARKS = tuple(range(0xFDD0, 0xFDF0))
+_QUOTES_MARKS = (0x378, 0x379, 0x380, 0x381, 0x382, 0x383, 0x38B, 0x38D, 0x3A2, 0x530)
+
+
+class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
+    """ALBERT's tokenizer.
+
+    White space becomes single spaces; two grave accents or apostrophes become a quotation mark;
+    then NFKD without combining marks, then lower case, all by Unicode 14.0. SentencePiece finds
+    the most probable pieces, and a piece that ends in a digit and a comma is split in front of the
+    comma. The ids equal those of `tokenization.py` of google-research/albert with version 0.1.99
+    or older of the sentencepiece library; newer ones choose otherwise between spellings of equal
+    score. (The rule on quotes is XLNet's and Hugging Face's; Google's ALBERT has none.)
+
+    Invalid UTF-8 is skipped, as `bytes.decode(errors="ignore")` does. Special tokens in a text are
+    ordinary text, so that no user can smuggle them in. Texts of more than 64 kB are tokenized in
+    parts, cut before a space, or inside a run of more than 32 kB without one.
+
+    Args:
+        model: Path of a model file (`spiece.model`, `30k-clean.model`), or its content.
+        lowercase: Whether text is lower-cased.
+        strip_accents: Whether NFKD is applied and combining marks are removed; None means yes,
+            whatever the case.
+        start_token: First token of a packed input.
+        end_token: Token after each segment.
+        pad_token: Token that fills the rest.
+        unknown_token: The model's piece for what it cannot spell.
+        mask_token: Token that hides a word.
+        sequence_length: Length to which inputs are packed by default.
+        vocabulary_size: How many tokens there must be (rows of a model's token table); None takes
+            any number.
+
+    Raises:
+        ValueError: if the file is no SentencePiece model, is cut off, or lacks a special token.
+
+    Example:
+
+    >>> tokenizer = SentencePieceTokenizer("spiece.model")
+    >>> tokenizer.detokenize(tokenizer(["Déjà vu!"])).numpy()[0].decode()
+    'deja vu!'
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike | bytes,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        start_token: str = "[CLS]",
+        end_token: str = "[SEP]",
+        pad_token: str = "<pad>",
+        unknown_token: str = "<unk>",
+        mask_token: str = "[MASK]",
+        sequence_length: int | None = None,
+        vocabulary_size: int | None = None,
+    ):
+        """Read and check the model, and build what the ops need."""
+        config = TokenizerConfig(
+            kind="sentence_piece",
+            lowercase=lowercase,
+            strip_accents=strip_accents,
+            start_token=start_token,
+            end_token=end_token,
+            pad_token=pad_token,
+            unknown_token=unknown_token,
+            mask_token=mask_token,
+            sequence_length=sequence_length,
+        )
+        self._model, where = sentence_piece_model.read_model(model)
+        pieces = self._model.pieces
+        super().__init__(config, pieces, vocabulary_size, where)
+        unknown = pieces[self._model.kinds.index(sentence_piece_model.UNKNOWN)]
+        if unknown_token != unknown:
+            raise ValueError(
+                f"{where}: the unknown token of this model is {unknown!r}; got "
+                f"unknown_token={unknown_token!r}."
+            )
+        used = set().union(*pieces)
+        self._mask_mark, users_mask = _free(_MASK_MARKS, used)
+        self._quotes_mark, self._users_quotes = _free(_QUOTES_MARKS, used)
+        table = dict(compatibility_table(lowercase, self.strips_accents))
+        table[ord(self._mask_mark)] = users_mask
+        table[ord(self._quotes_mark)] = '"'
+        # What the model's own rules delete or turn into a space is no part of a token's span.
+        hidden = {c: text for c, text in self._model.rules.items() if not text.strip(" ")}
+        hidden |= {ord(" "): " ", ord(WORD_START): " "}
+        self._hidden = "".join(f"\\x{{{c:X}}}" for c in sorted(hidden) if c != ord(" "))
+        special = set(self.special_ids)
+        # Eager even if built inside a graph, so that every graph can capture them.
+        with tf.init_scope(), tf.device("CPU:0"):
+            self._table = tf.constant(normalizer_model.build_model(table))
+            self._hidden_table = tf.constant(normalizer_model.build_model(hidden))
+            self._is_blank = tf.constant([not piece.strip(WORD_START) for piece in pieces])
+            self._continues_word = tf.constant(
+                [
+                    index not in special and not piece.startswith(WORD_START)
+                    for index, piece in enumerate(pieces)
+                ]
+            )
+            self._written = tf.constant(self._pieces_as_text())
+            self._op = self._build_op(where)
+            self._digit_comma = digit_comma.DigitComma(
+                pieces, self._ids, self.unknown_id, self._op
+            )
+        # A SavedModel holds the op's model only if it finds the way to it.
+        self._track_trackable(self._op, "sentence_piece")
+
+    def __reduce__(self):
+        """Pickle and copy by building again: an op's resource can be neither."""
+        return _rebuild, (self.get_config(),)
+
+    def get_config(self) -> dict:
+        """Return the settings and the model file as JSON values; see `Tokenizer.from_config`."""
+        content = base64.b64encode(self._model.content).decode("ascii")
+        return {"config": self.config.to_dict(), "model": content}
+
+    @classmethod
+    def _from_config(cls, settings: dict, values: dict) -> SentencePieceTokenizer:
+        return cls(base64.b64decode(values["model"]), **settings)
+
+    @property
+    def strips_accents(self) -> bool:
+        """Whether NFKD is applied and combining marks are removed."""
+        return self.config.strip_accents is not False
+
+    def files(self) -> dict[str, bytes]:
+        """Return the files that `from_files` reads, as name to content."""
+        return {"vocabulary.spm": self._model.content}
+
+    def tokenize(self, texts) -> tf.RaggedTensor:
+        """Return the ids of texts, without special tokens.
+
+        Args:
+            texts: A list, array or string tensor `[batch]`, or one string.
+
+        Returns:
+            Ragged int32 `[batch, None]`; for one string, int32 `[tokens]`.
+
+        Raises:
+            ValueError: if something is not a string; the message names the row.
+        """
+        with tf.device("CPU:0"):
+            texts = as_texts(texts)
+            if texts.shape.rank == 0:
+                return self.tokenize(texts[None])[0]
+            marked = self._mark_quotes(offsets.drop_invalid_bytes(texts))
+            return self._tokenize_clean(self._lower_sigma(self._fold(marked)))
+
+    def tokenize_with_offsets(self, texts):
+        """Return ids and where each token stands in its text.
+
+        Offsets count Unicode code points of the Python string: `text[start:end]` is what the
+        token was made of, without spaces around it. A piece that is a space alone is empty and
+        stands where the word behind it begins. A text with invalid UTF-8 counts as
+        `bytes.decode(errors="ignore")`.
+
+        Args:
+            texts: A list, array or string tensor `[batch]`, or one string.
+
+        Returns:
+            `(ids, starts, ends)`, each ragged int32 `[batch, None]`; for one string, `[tokens]`.
+        """
+        with tf.device("CPU:0"):
+            texts = as_texts(texts)
+            if texts.shape.rank == 0:
+                return tuple(values[0] for values in self.tokenize_with_offsets(texts[None]))
+            texts = offsets.drop_invalid_bytes(texts)
+            marked = self._mark_quotes(texts)
+            clean, sources = _normalizer(self._table).normalize_with_offsets(marked)
+            clean = self._lower_sigma(clean)
+            ids, starts, ends = self._run_with_offsets(clean)
+            starts, ends = self._without_hidden(clean, sources, ids.value_rowids(), starts, ends)
+            flat, row_splits, starts, ends = self._digit_comma.split(
+                ids.values, ids.row_splits, starts, ends
+            )
+            ids = tf.RaggedTensor.from_row_splits(flat, row_splits, validate=False)
+            rows = ids.value_rowids()
+            first, last = offsets.code_point_offsets(texts, sources, rows, starts, ends)
+            last += self._second_quotes(texts, marked, sources, rows, ends)
+            last = tf.where(tf.gather(self._is_blank, flat), first, last)
+            return ids, ids.with_values(first), ids.with_values(last)
+
+    def tokenize_masked(self, texts) -> tf.RaggedTensor:
+        """Return the ids of texts in which the mask token is spelled out, as `[MASK]`.
+
+        The mask stands for a word with the space in front of it, as it does in training: what
+        follows goes on without a space where the text has none.
+
+        Args:
+            texts: String tensor `[batch]`.
+
+        Returns:
+            Ragged int32 `[batch, None]`.
+        """
+        if self._model.is_word_model:
+            raise ValueError(
+                "a SentencePiece model of type word has no pieces inside of words, so masks in a "
+                "text cannot be read; give ids with the mask's id in them."
+            )
+        with tf.device("CPU:0"):
+            texts = offsets.drop_invalid_bytes(as_texts(texts))
+            pieces = tf.strings.split(texts, self.config.mask_token)  # (B, pieces)
+            folded = self._fold(self._mark_quotes(pieces.values))
+            is_first = tf.range(tf.size(folded, tf.int64)) == tf.gather(
+                pieces.row_splits, pieces.value_rowids()
+            )
+            # Not join's separator: between ragged strings it is left out where one is empty.
+            folded = tf.where(is_first, folded, self._mask_mark + folded)
+            marked = tf.strings.reduce_join(pieces.with_values(folded), axis=-1)
+            ids = self._tokenize_clean(self._lower_sigma(marked))
+            if WORD_START not in self._ids:
+                return ids
+            before_mask = tf.concat([ids.values[1:] == self.mask_id, [False]], 0)[: tf.size(ids)]
+            space = before_mask & (ids.values == self._ids[WORD_START])
+            return tf.ragged.boolean_mask(ids, ids.with_values(~space))
+
+    def detokenize(self, ids):
+        """Return the text of ids; start, end and pad tokens are left out.
+
+        Args:
+            ids: Integers `[batch, tokens]`, ragged or not, or `[tokens]`.
+
+        Returns:
+            Strings `[batch]`, or one string.
+        """
+        with tf.device("CPU:0"):
+            ids = as_ids(ids)
+            if ids.shape.rank == 1:
+                return self.detokenize(ids[None])[0]
+            if not isinstance(ids, tf.RaggedTensor):
+                ids = tf.RaggedTensor.from_tensor(ids)
+            written = ids.with_flat_values(tf.gather(self._written, ids.flat_values))
+            text = tf.strings.reduce_join(written, axis=-1)
+            return tf.strings.regex_replace(text, "^ ", "")
+
+    def continues_word(self, ids):
+        """Return whether each token continues the word of the token before it.
+
+        Args:
+            ids: Integers of any shape, ragged or not.
+
+        Returns:
+            Booleans of the same shape; false for special tokens.
+        """
+        with tf.device("CPU:0"):
+            return tf.ragged.map_flat_values(
+                lambda flat: tf.gather(self._continues_word, flat), as_ids(ids)
+            )
+
+    def append(self, text: str, token: str) -> str:
+        """Return a text with a token written behind it, as a word or as the end of a word."""
+        if not token.startswith(WORD_START):
+            return text.rstrip() + token
+        return text.rstrip() + " " * bool(text.strip()) + token.removeprefix(WORD_START)
+
+    def _pieces_as_text(self) -> list[str]:
+        texts = [piece.replace(WORD_START, " ") for piece in self.vocabulary]
+        texts[self.mask_id] = " " + self.vocabulary[self.mask_id]
+        for index in (self.start_id, self.end_id, self.pad_id):
+            texts[index] = ""
+        return texts
+
+    def _build_op(self, where: str) -> tf_text.SentencepieceTokenizer:
+        # No special token is found in a text but the mask, and that only by its mark.
+        kinds = {index: sentence_piece_model.CONTROL for index in self.special_ids}
+        kinds[self.unknown_id] = sentence_piece_model.UNKNOWN
+        changes = {index: (self.vocabulary[index], kind) for index, kind in kinds.items()}
+        changes[self.mask_id] = (self._mask_mark, sentence_piece_model.USER_DEFINED)
+        try:
+            return tf_text.SentencepieceTokenizer(self._model.with_pieces(changes))
+        except tf.errors.OpError as error:
+            raise ValueError(f"{where} is not accepted by SentencePiece: {error.message}") from error
+
+    def _mark_quotes(self, texts: tf.Tensor) -> tf.Tensor:
+        # A pair becomes a character of as many bytes, so offsets stay right; the table turns it
+        # into a quotation mark. The user's own becomes another that no piece holds.
+        texts = tf.strings.regex_replace(texts, self._quotes_mark, self._users_quotes)
+        return tf.strings.regex_replace(texts, "``|''", self._quotes_mark)
+
+    def _fold(self, marked: tf.Tensor) -> tf.Tensor:
+        return _normalizer(self._table).normalize(marked)
+
+    def _lower_sigma(self, clean: tf.Tensor) -> tf.Tensor:
+        return lower_sigma(clean) if self.config.lowercase else clean
+
+    def _tokenize_clean(self, clean: tf.Tensor) -> tf.RaggedTensor:
+        parts = long_texts.cut(clean)
+        ids = self._op.tokenize(parts.texts)
+        row_splits = tf.gather(ids.row_splits, parts.row_splits)
+        flat, row_splits = self._digit_comma.split(ids.values, row_splits)
+        return tf.RaggedTensor.from_row_splits(flat, row_splits, validate=False)
+
+    def _run_with_offsets(self, clean: tf.Tensor):
+        # Ragged ids [B, None], and the bytes of the clean text where each begins and ends.
+        parts = long_texts.cut(clean)
+        ids, starts, ends = self._op.tokenize_with_offsets(parts.texts)
+        begins = tf.gather(parts.starts, ids.value_rowids())
+        row_splits = tf.gather(ids.row_splits, parts.row_splits)
+        whole = tf.RaggedTensor.from_row_splits(ids.values, row_splits, validate=False)
+        return whole, begins + starts.values, begins + ends.values
+
+    def _without_hidden(self, clean, sources, rows, starts, ends):
+        # The op's spans hold spaces and what it deletes. Each token goes from its first to its
+        # last visible byte; one without any stands at the next. Bytes are counted as in `sources`,
+        # which has an entry more than bytes for each row.
+        row_starts = sources.row_splits  # (B + 1,)
+
+        def bytes_of(texts):
+            return tf.io.decode_raw(tf.strings.reduce_join(texts, separator=" ") + " ", tf.uint8)
+
+        def by_table():
+            shown, origins = _normalizer(self._hidden_table).normalize_with_offsets(clean)
+            places = tf.gather(row_starts, origins.value_rowids()) + origins.values
+            return tf.boolean_mask(places, bytes_of(shown) != ord(" "))
+
+        def by_spaces():
+            return tf.where(bytes_of(clean) != ord(" "))[:, 0]
+
+        none_hidden = tf.reduce_all(tf.strings.regex_full_match(clean, f"[^{self._hidden}]*"))
+        visible = tf.cond(none_hidden, by_spaces, by_table)
+        base = tf.gather(row_starts, rows)
+        first = tf.searchsorted(visible, base + starts)
+        last = tf.searchsorted(visible, base + ends) - 1
+        first = tf.gather(visible, tf.minimum(first, tf.size(visible) - 1)) - base
+        first = tf.minimum(first, tf.gather(row_starts, rows + 1) - 2 - base)
+        last = tf.gather(visible, tf.maximum(last, 0)) - base
+        return first, tf.maximum(first, last) + 1
+
+    def _second_quotes(self, texts, marked, sources, rows, ends):
+        # 1 for each token that ends in a pair of quotes, of which the first one is counted.
+        first_byte, second_byte = self._quotes_mark.encode()
+
+        def find():
+            flat = tf.io.decode_raw(tf.strings.reduce_join(marked), tf.uint8)
+            sizes = tf.cast(tf.strings.length(marked), tf.int64)
+            row_starts = tf.gather(tf.cumsum(sizes, exclusive=True), rows)
+            last = tf.gather(sources.row_splits, rows) + ends - 1
+            place = row_starts + tf.gather(sources.values, last)
+            following = tf.gather(flat, tf.minimum(place + 1, tf.size(flat, tf.int64) - 1))
+            found = (tf.gather(flat, place) == first_byte) & (following == second_byte)
+            return tf.cast(found, tf.int32)
+
+        return tf.cond(tf.reduce_any(marked != texts), find, lambda: tf.zeros_like(rows, tf.int32))
+
+
+def _normalizer(table: tf.Tensor) -> tf_text.FastBertNormalizer:
+    return tf_text.FastBertNormalizer(model_buffer=table)
+
+
+def _free(code_points, used: set[str]) -> list[str]:
+    free = [chr(c) for c in code_points if chr(c) not in used]
+    assert len(free) >= 2, "no piece holds code points without a meaning"
+    return free[:2]
+
+
+def _rebuild(values: dict) -> SentencePieceTokenizer:
+    return Tokenizer.from_config(values)
