@@ -22,8 +22,8 @@ _PUBLIC = {
     "TokenizerConfig": "bertzoo.config",
     "WordPieceTokenizer": "bertzoo.tokenizers.wordpiece",
     "export_checkpoint": "bertzoo.checkpoints",
+    "import_checkpoint": "bertzoo.checkpoints",
     "list_presets": "bertzoo.presets",
-    "open_checkpoint": "bertzoo.checkpoints",
     "train_tokenizer": "bertzoo.tokenizers.train",
 }
 

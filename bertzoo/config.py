@@ -26,6 +26,7 @@ POOLINGS = ("cls", "max", "mean", "mean_sqrt")
 TOKENIZER_KINDS = ("wordpiece", "byte_pair", "sentence_piece")
 
 
+@dataclasses.dataclass(frozen=True)
 class Config:
     """What the frozen configurations share: strict keys, strict types, plain dictionaries."""
 
@@ -234,6 +235,11 @@ class HeadConfig(Config):
         normalize: Whether a `text_embedder` gives vectors of length 1.
         projections: Of a `text_embedder`: (width, activation or None, has bias) of each dense
             layer between pooling and normalisation (sentence-transformers `Dense`).
+
+    Example:
+
+    >>> HeadConfig("token_classifier", labels=("O", "B-PER", "I-PER")).num_outputs
+    3
     """
 
     kind: str
@@ -254,6 +260,19 @@ class HeadConfig(Config):
         self._check_choice("kind", HEAD_KINDS)
         self._check_choice("input", ("pooled", "first_token"))
         self._check_choice("hidden_activation", ACTIVATIONS)
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"HeadConfig.dropout must be in [0, 1); got {self.dropout}.")
+        if not (self.layer_norm_epsilon > 0.0 and math.isfinite(self.layer_norm_epsilon)):
+            raise ValueError(
+                f"HeadConfig.layer_norm_epsilon must be positive; got {self.layer_norm_epsilon}."
+            )
+        for width, activation, use_bias in self.projections:
+            if width < 1 or activation not in (None, *ACTIVATIONS):
+                raise ValueError(
+                    "HeadConfig.projections must be (width of at least 1, None or one of "
+                    f"{', '.join(ACTIVATIONS)}, whether it has a bias); "
+                    f"got {(width, activation, use_bias)}."
+                )
         if self.labels is not None:
             if len(set(self.labels)) != len(self.labels):
                 raise ValueError(f"labels must differ from each other; got {list(self.labels)}.")
@@ -304,6 +323,11 @@ class TokenizerConfig(Config):
         mask_token: Token that hides a word.
         sequence_length: Length to which inputs are truncated by default; None means the
             backbone's `max_sequence_length`.
+
+    Example:
+
+    >>> TokenizerConfig(lowercase=False).to_dict(defaults=False)
+    {'lowercase': False}
     """
 
     kind: str = "wordpiece"

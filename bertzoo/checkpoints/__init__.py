@@ -6,7 +6,12 @@
 
 from bertzoo.checkpoints.checkpoint import Checkpoint
 from bertzoo.checkpoints.export import export_checkpoint
-from bertzoo.checkpoints.opening import FORMATS, open_checkpoint, open_source
+from bertzoo.checkpoints.opening import (
+    FORMATS,
+    import_checkpoint,
+    open_checkpoint,
+    open_source,
+)
 from bertzoo.checkpoints.preset_directory import write_preset
 from bertzoo.checkpoints.shapes import part_of, variable_shapes
 
@@ -14,6 +19,7 @@ __all__ = [
     "FORMATS",
     "Checkpoint",
     "export_checkpoint",
+    "import_checkpoint",
     "open_checkpoint",
     "open_source",
     "part_of",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import os
 import pathlib
 import typing
 
 import numpy as np
 
-from bertzoo.checkpoints import readers, shapes, table
+from bertzoo.checkpoints import readers, shapes
+from bertzoo.checkpoints.table import Row, Table, names_in_order
 from bertzoo.config import BackboneConfig, HeadConfig, TokenizerConfig
 
 
@@ -32,9 +34,10 @@ class Checkpoint:
         why_no_weights: What to say when weights are asked for and there are none.
 
     Example:
-    >>> checkpoint = open_checkpoint("all-MiniLM-L6-v2/")
-    >>> checkpoint.format, checkpoint.config.num_layers
-    ('hf_bert', 6)
+    >>> checkpoint = import_checkpoint("bert_toy")
+    >>> path, array = next(checkpoint.all_weights())
+    >>> path, array.shape, array.dtype
+    ('embeddings/token/embeddings', (86, 20), dtype('float32'))
     """
 
     name: str
@@ -47,7 +50,7 @@ class Checkpoint:
     info: dict[str, typing.Any]
     unread_heads: dict[str, str] = dataclasses.field(default_factory=dict)
     tensors: readers.Tensors | None = dataclasses.field(default=None, repr=False)
-    table: table.Table | None = dataclasses.field(default=None, repr=False)
+    table: Table | None = dataclasses.field(default=None, repr=False)
     why_no_weights: str = ""
 
     def weights(
@@ -67,16 +70,21 @@ class Checkpoint:
             ValueError: A variable that no tensor fills, a tensor that nothing uses, or a shape
                 that differs; the message lists them all.
         """
-        if self.tensors is None or self.table is None:
-            raise ValueError(self.why_no_weights or f"{self.name} has no weights.")
+        self._stored()
         if parts is not None:
             wanted = {path: s for path, s in wanted.items() if shapes.part_of(path) in parts}
         return self._read(self._plan(wanted))
 
-    def _plan(self, wanted) -> list[tuple[str, table.Row]]:
-        rows = self.table.expand(self.config)
+    def _stored(self) -> tuple[readers.Tensors, Table]:
+        if self.tensors is None or self.table is None:
+            raise ValueError(self.why_no_weights or f"{self.name} has no weights.")
+        return self.tensors, self.table
+
+    def _plan(self, wanted) -> list[tuple[str, Row]]:
+        tensors, table = self._stored()
+        rows = table.expand(self.config)
         carried = {"backbone", "pooler", *self.heads}
-        active = [row for row in rows if row.part in carried and row.theirs in self.tensors]
+        active = [row for row in rows if row.part in carried and row.theirs in tensors]
         by_path = {row.ours: row for row in active}
         missing = [path for path in wanted if path not in by_path]
         wrong = []
@@ -84,10 +92,10 @@ class Checkpoint:
             if path in by_path:
                 row = by_path[path]
                 expected = row.transform.their_shape(tuple(shape), self.config)
-                if tuple(self.tensors[row.theirs]) != expected:
+                if tuple(tensors[row.theirs]) != expected:
                     wrong.append(
-                        f"{self.tensors.stored_name(row.theirs)} is "
-                        f"{tuple(self.tensors[row.theirs])}, but {path} needs {expected}"
+                        f"{tensors.stored_name(row.theirs)} is "
+                        f"{tuple(tensors[row.theirs])}, but {path} needs {expected}"
                     )
         unused = self._unused(rows, carried, wanted)
         if missing or unused or wrong:
@@ -96,21 +104,22 @@ class Checkpoint:
 
     def _unused(self, rows, carried, wanted) -> list[str]:
         """Return the tensors that nothing uses, apart from those of parts that nobody wants."""
+        tensors, table = self._stored()
         wanted_parts = {shapes.part_of(path) for path in wanted}
-        rows_of: dict[str, list[table.Row]] = {}
+        rows_of: dict[str, list[Row]] = {}
         for row in rows:
             rows_of.setdefault(row.theirs, []).append(row)
         unused = []
-        for name in self.tensors:
-            if self.table.ignores(name) or self.table.foreign_head(name):
+        for name in tensors:
+            if table.ignores(name) or table.foreign_head(name):
                 continue
             candidates = rows_of.get(name)
             if candidates is None:
-                unused.append(self.tensors.stored_name(name))
+                unused.append(tensors.stored_name(name))
                 continue
             live = [row for row in candidates if row.part in carried]
             if any(row.part in wanted_parts and row.ours not in wanted for row in live):
-                unused.append(self.tensors.stored_name(name))
+                unused.append(tensors.stored_name(name))
         return unused
 
     def _complaint(self, missing, unused, wrong, rows) -> str:
@@ -121,33 +130,45 @@ class Checkpoint:
                 f"{path} (expected as {theirs[path]})" if path in theirs else path
                 for path in missing
             ]
-            lines.append(f"Variables that no tensor fills: {table.names_in_order(spelled)}.")
+            lines.append(f"Variables that no tensor fills: {names_in_order(spelled)}.")
         if unused:
-            lines.append(f"Tensors that nothing uses: {table.names_in_order(unused)}.")
+            lines.append(f"Tensors that nothing uses: {names_in_order(unused)}.")
         if wrong:
-            lines.append(f"Shapes that differ: {table.names_in_order(wrong)}.")
+            lines.append(f"Shapes that differ: {names_in_order(wrong)}.")
         for kind in {shapes.part_of(path) for path in missing}:
             if kind in self.unread_heads:
                 lines.append(f"The {kind} head: {self.unread_heads[kind]}.")
         return "\n".join(lines)
 
     def _read(self, plan) -> collections.abc.Iterator[tuple[str, np.ndarray]]:
+        tensors, _ = self._stored()
         for path, row in plan:
-            array = row.transform.load(self.tensors.read(row.theirs), self.config)
+            array = row.transform.load(tensors.read(row.theirs), self.config)
             yield path, np.ascontiguousarray(array)
 
     def read(self, path: str) -> np.ndarray:
         """Return one variable that the checkpoint carries."""
-        row = next(row for row in self.table.expand(self.config) if row.ours == path)
+        row = next(row for row in self._stored()[1].expand(self.config) if row.ours == path)
         return next(self._read([(path, row)]))[1]
 
     def all_weights(self) -> collections.abc.Iterator[tuple[str, np.ndarray]]:
         """Return an iterator over everything it carries: the backbone and every head."""
         return self.weights(shapes.variable_shapes(self.config, self.heads.values()))
 
+    def save_to_preset(self, directory: str | os.PathLike) -> pathlib.Path:
+        """Write all that it carries as a preset directory of bertzoo, atomically.
+
+        >>> path = import_checkpoint("bert_toy").save_to_preset("my_bert")
+        >>> import_checkpoint("my_bert").format
+        'bertzoo'
+        """
+        from bertzoo.checkpoints import export  # which reads and writes every format
+
+        return export.export_checkpoint(self, directory, "bertzoo")
+
 
 def check_config_against_tensors(
-    config: BackboneConfig, rows: table.Table, tensors: readers.Tensors, where: str
+    config: BackboneConfig, rows: Table, tensors: readers.Tensors, where: str
 ) -> None:
     """Raise where a configuration and the stored shapes contradict each other.
 
@@ -168,5 +189,5 @@ def check_config_against_tensors(
                              f"not {shape}")  # fmt: skip
     if wrong:
         raise ValueError(
-            f"{where} contradicts the weights beside it: {table.names_in_order(wrong, limit=4)}."
+            f"{where} contradicts the weights beside it: {names_in_order(wrong, limit=4)}."
         )

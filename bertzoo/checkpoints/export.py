@@ -12,6 +12,7 @@ import os
 import pathlib
 
 from bertzoo.checkpoints import (
+    differences,
     hugging_face,
     keras_hub,
     opening,
@@ -21,11 +22,9 @@ from bertzoo.checkpoints import (
 from bertzoo.checkpoints.checkpoint import Checkpoint
 from bertzoo.checkpoints.write_hugging_face import write_hugging_face
 from bertzoo.checkpoints.write_keras_hub import write_keras_hub
-from bertzoo.config import BackboneConfig, HeadConfig, check_key
+from bertzoo.config import check_key
 
 FORMATS = ("bertzoo", *sorted(hugging_face.FORMATS), "keras_hub")
-# Only for drawing new weights, which an exported model does not do.
-UNUSED = ("initializer_range",)
 
 
 def export_checkpoint(
@@ -54,8 +53,9 @@ def export_checkpoint(
         ValueError: A format that cannot express the model; the message says why.
 
     Example:
-    >>> export_checkpoint("my_bert/", "for_transformers/", format="hf_bert")
-    PosixPath('for_transformers')
+    >>> path = export_checkpoint("bert_toy", "exported", "hf_bert", heads=["masked_lm"])
+    >>> sorted(item.name for item in path.iterdir())[:2]
+    ['config.json', 'model.safetensors']
     """
     check_key(format, FORMATS, "the formats to export to")
     opened = opening.open_source(source)
@@ -83,14 +83,13 @@ def export_checkpoint(
             expected = write_keras_hub(temporary, opened, allow_inexact=allow_inexact)
             written = keras_hub.open_keras_hub(temporary)
         else:
-            expected = write_hugging_face(temporary, opened, hugging_face.FORMATS[format])
+            expected = opened
+            family = hugging_face.FORMATS[format]
+            write_hugging_face(temporary, opened, family, allow_inexact=allow_inexact)
             written = _open_hugging_face(temporary)
-        differences = _differences(expected, written)
-        if differences and not allow_inexact:
-            raise ValueError(
-                f"{format} cannot express {opened.name}: {'; '.join(differences)}. Pass "
-                "allow_inexact=True to write it all the same."
-            )
+        found = differences.config_differences(expected.config, written.config)
+        found += differences.head_differences(expected.heads, written.heads)
+        differences.refuse(format, opened.name, found, allow_inexact)
     return target
 
 
@@ -107,34 +106,3 @@ def _open_hugging_face(directory: pathlib.Path) -> Checkpoint:
     if sentence_transformers.is_sentence_transformers(directory):
         return sentence_transformers.open_sentence_transformers(directory)
     return hugging_face.open_hugging_face(directory)
-
-
-def _differences(expected: Checkpoint, written: Checkpoint) -> list[str]:
-    """Say what the other library would compute otherwise."""
-    found = []
-    for field in dataclasses.fields(BackboneConfig):
-        ours, theirs = getattr(expected.config, field.name), getattr(written.config, field.name)
-        if ours != theirs and field.name not in UNUSED:
-            found.append(f"{field.name} would be {theirs!r}, and is {ours!r}")
-    for kind, head in expected.heads.items():
-        if kind not in written.heads:
-            found.append(f"it has no place for this {kind} head")
-            continue
-        for field in dataclasses.fields(HeadConfig):
-            ours, theirs = getattr(head, field.name), getattr(written.heads[kind], field.name)
-            # Names of classes where none were, or none where KerasHub has no field for them.
-            if ours != theirs and field.name != "labels" and _matters(head, field.name):
-                found.append(f"{kind}: {field.name} would be {theirs!r}, and is {ours!r}")
-    return found
-
-
-def _matters(head: HeadConfig, field: str) -> bool:
-    """Whether a field of a head changes what it computes or how it trains."""
-    if field == "layer_norm_epsilon":
-        return head.kind == "masked_lm"
-    if field == "input":
-        return head.kind == "text_classifier"
-    if field == "dropout":
-        # The other kinds have no dropout of their own, in bertzoo or elsewhere.
-        return head.kind in ("text_classifier", "token_classifier")
-    return True

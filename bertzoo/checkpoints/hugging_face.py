@@ -67,7 +67,9 @@ def open_hugging_face(
     tokenizer, files = tokenizer_files.read_tokenizer(
         directory, family.CONFIG.model_type, config.max_sequence_length
     )
-    info = {"source": raw["_name_or_path"]} if raw.get("_name_or_path") else {}
+    info = read_card(directory)
+    if raw.get("_name_or_path"):
+        info["source"] = raw["_name_or_path"]
     if raw.get("problem_type"):
         info["problem_type"] = raw["problem_type"]
     return checkpoint.Checkpoint(
@@ -98,6 +100,23 @@ def normal_name(name: str, prefixes: tuple[str, ...]) -> str:
         name = name.removeprefix(prefix)
     name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
     return re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
+
+
+def read_card(directory: pathlib.Path) -> dict[str, typing.Any]:
+    """Return licence and language as the front matter of a README.md gives them, if it does."""
+    import yaml
+
+    path = directory / "README.md"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    try:
+        card = yaml.safe_load(match[1]) if match else {}
+    except yaml.YAMLError:
+        return {}  # a note for people; the model does not depend on it
+    card = card if isinstance(card, dict) else {}
+    return {
+        key: str(card[key]) for key in ("license", "language") if isinstance(card.get(key), str)
+    }
 
 
 def _open_weights(directory, prefixes) -> tuple[readers.Tensors | None, str]:

@@ -39,7 +39,7 @@ def open_keras_hub(directory: pathlib.Path) -> checkpoint.Checkpoint:
     """
     path = directory / "config.json"
     family, arguments = _read_backbone(readers.read_json(path), str(path))
-    config = _config(family, arguments, str(path))
+    config = read_config(family, arguments, str(path))
     rows = table_of(family, config)
     tensors, why = _open_weights(directory)
     heads, unread = _read_task(directory, family, config, tensors)
@@ -82,7 +82,8 @@ def _read_backbone(raw, where: str) -> tuple[tables.KerasHubClass, dict]:
     return tables.CLASSES[short], arguments
 
 
-def _config(family: tables.KerasHubClass, arguments: dict, where: str) -> BackboneConfig:
+def read_config(family: tables.KerasHubClass, arguments: dict, where: str) -> BackboneConfig:
+    """Return our configuration of a backbone class and its arguments."""
     for key in arguments:
         check_key(key, (*family.arguments, *BOOKKEEPING), f"{where}, config")
     values: dict[str, typing.Any] = {

@@ -10,6 +10,7 @@ import collections.abc
 import dataclasses
 import os
 import pathlib
+import typing
 
 from bertzoo import hub, presets
 from bertzoo.checkpoints import (
@@ -53,19 +54,20 @@ def open_checkpoint(
         ValueError: Nothing there that bertzoo reads, or files that contradict each other.
 
     Example:
-    >>> open_checkpoint("uncased_L-12_H-768_A-12/").format
-    'google_bert'
+    >>> path = import_checkpoint("bert_toy").save_to_preset("my_bert")
+    >>> open_checkpoint(path).format
+    'bertzoo'
     """
     path = pathlib.Path(directory).expanduser()
     if format is not None:
         check_key(format, FORMATS, "the checkpoint formats")
     path = preset_directory.existing(path)
-    if not path.exists():
+    if not path.exists() and not _is_tf1_prefix(path):
         raise ValueError(
             f"{path} does not exist; expected a checkpoint directory or a preset name."
         )
     root = path.parent if path.is_file() or _is_tf1_prefix(path) else path
-    options = {"activation": activation, "expected_heads": expected_heads}
+    options: dict[str, typing.Any] = {"activation": activation, "expected_heads": expected_heads}
     found = format or _find_format(path, root)
     if found == "bertzoo":
         return preset_directory.open_preset(root)
@@ -95,6 +97,10 @@ def open_source(
 
     Raises:
         ValueError: An unknown name, or a row that contradicts the files.
+
+    Example:
+    >>> sorted(import_checkpoint("bert_base_en_uncased").heads)
+    ['masked_lm', 'next_sentence']
     """
     if isinstance(source, Checkpoint):
         return source
@@ -103,7 +109,7 @@ def open_source(
         return open_checkpoint(path, format, **options)
     info = presets.find_preset(str(source))
     if info.random_seed is not None:
-        return _random(info)
+        return _random(info, info.random_seed)
     directory = hub.locate(info)
     if directory is None:
         return Checkpoint(
@@ -122,6 +128,10 @@ def open_source(
             preset_directory.verify(directory / name, expected)
     opened = open_checkpoint(directory, format, expected_heads=tuple(info.heads), **options)
     return _agree(opened, info)
+
+
+# The public name: what is opened becomes a preset with `.save_to_preset(directory)`.
+import_checkpoint = open_source
 
 
 def _find_format(path: pathlib.Path, root: pathlib.Path) -> str:
@@ -148,7 +158,7 @@ def _find_format(path: pathlib.Path, root: pathlib.Path) -> str:
 
 
 def _is_tf1_prefix(path: pathlib.Path) -> bool:
-    return not path.is_dir() and path.with_name(path.name + ".index").is_file()
+    return not path.is_dir() and bool(path.name) and path.with_name(path.name + ".index").is_file()
 
 
 def _agree(opened: Checkpoint, info: presets.PresetInfo) -> Checkpoint:
@@ -207,9 +217,9 @@ def _about(info: presets.PresetInfo) -> dict:
     return {key: value for key, value in about.items() if value}
 
 
-def _random(info: presets.PresetInfo) -> Checkpoint:
+def _random(info: presets.PresetInfo, seed: int) -> Checkpoint:
     wanted = shapes.variable_shapes(info.config, info.heads.values())
-    reader = random_weights.RandomReader(wanted, info.random_seed, info.config.initializer_range)
+    reader = random_weights.RandomReader(wanted, seed, info.config.initializer_range)
     tensors = readers.Tensors()
     for name in wanted:
         tensors.add(name, reader, name)

@@ -11,6 +11,7 @@ import json
 import math
 import pathlib
 import re
+import typing
 
 # numpy has no bfloat16; with ml_dtypes (which TensorFlow and Keras bring) safetensors reads it.
 import ml_dtypes
@@ -29,7 +30,7 @@ class SafetensorsReader:
     def __init__(self, path: pathlib.Path):
         self.path = path
         files = [path] if path.suffix == ".safetensors" else _shards(path)
-        self._handles: dict[str, object] = {}
+        self._handles: dict[str, typing.Any] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for file in files:
             handle = _open_safetensors(file)

@@ -100,7 +100,8 @@ def _modules(directory: pathlib.Path) -> list[_Module]:
 
 
 def _read_head(directory, modules, opened) -> tuple[HeadConfig, list[Row]]:
-    pooling, normalize = ("mean",), False
+    pooling: tuple[str, ...] = ("mean",)
+    normalize = False
     projections: list[tuple[int, str | None, bool]] = []
     folders: list[pathlib.Path] = []
     if not modules or modules[0].kind != "Pooling":

@@ -112,7 +112,7 @@ def _inside_tokenizer_json(directory: pathlib.Path) -> pathlib.Path | None:
     ids = dict(model["vocab"])
     for token in raw.get("added_tokens") or ():
         ids.setdefault(token["content"], token["id"])
-    tokens = sorted(ids, key=ids.get)
+    tokens = sorted(ids, key=lambda token: ids[token])
     if [ids[token] for token in tokens] != list(range(len(tokens))):
         raise ValueError(f"{path}: the ids of its vocabulary are not 0 to {len(tokens) - 1}.")
     return as_file(tuple(tokens))

@@ -8,7 +8,7 @@ import pathlib
 import types
 import typing
 
-from bertzoo.checkpoints import sentence_transformers, shapes, tokenizer_files
+from bertzoo.checkpoints import differences, sentence_transformers, shapes, tokenizer_files
 from bertzoo.checkpoints.checkpoint import Checkpoint
 from bertzoo.checkpoints.heads import HeadRule
 from bertzoo.checkpoints.safetensors_file import write_safetensors
@@ -31,24 +31,26 @@ VOCABULARY = {
 
 
 def write_hugging_face(
-    directory: pathlib.Path, opened: Checkpoint, family: types.ModuleType
-) -> Checkpoint:
+    directory: pathlib.Path,
+    opened: Checkpoint,
+    family: types.ModuleType,
+    *,
+    allow_inexact: bool = False,
+) -> None:
     """Write all files of one family.
 
     Args:
         directory: Empty.
         opened: What to write.
         family: A table module, as `tables.hf_bert`.
-
-    Returns:
-        What the directory should say when it is opened.
+        allow_inexact: Whether to write a configuration that says something else.
 
     Raises:
-        ValueError: Heads that no one class of transformers has together.
+        ValueError: A network that the family is not, or heads that no one class has together.
     """
     network_heads = {k: head for k, head in opened.heads.items() if k != "text_embedder"}
     architecture = _architecture(family.HEADS, frozenset(network_heads))
-    raw = {"architectures": [architecture], **family.CONFIG.write(opened.config)}
+    raw = {"architectures": [architecture], **_config(opened, family, allow_inexact)}
     for rule in family.HEADS:
         if rule.kind in network_heads:
             raw |= _head_keys(rule, network_heads[rule.kind])
@@ -61,7 +63,21 @@ def write_hugging_face(
     _write_tokenizer(directory, opened, family.CONFIG.model_type)
     if "text_embedder" in opened.heads:
         sentence_transformers.write_modules(directory, opened)
-    return opened
+
+
+def _config(opened: Checkpoint, family, allow_inexact: bool) -> dict[str, typing.Any]:
+    """Return their configuration, after reading it back: before any weights are written."""
+    config, name = opened.config, family.CONFIG.format
+    if config.num_segments == 0 and "num_segments" in family.CONFIG.keys.values():
+        raise ValueError(
+            f"{name} cannot express {opened.name}: transformers adds a segment to every token, "
+            "and this model has none."
+        )
+    raw = family.CONFIG.write(config)
+    read = family.CONFIG.read(raw, "config.json", pooler=config.pooler)
+    found = differences.config_differences(config, read)
+    differences.refuse(name, opened.name, found, allow_inexact)
+    return raw
 
 
 def _architecture(rules: collections.abc.Iterable[HeadRule], kinds: frozenset[str]) -> str:
@@ -87,7 +103,7 @@ def _head_keys(rule: HeadRule, head: HeadConfig) -> dict[str, typing.Any]:
     if rule.dropout_key is not None:
         keys[rule.dropout_key] = head.dropout
     if head.kind in ("text_classifier", "token_classifier"):
-        labels = head.labels or [f"LABEL_{index}" for index in range(head.num_outputs)]
+        labels = head.labels or [f"LABEL_{index}" for index in range(head.num_outputs or 0)]
         keys["id2label"] = {str(index): label for index, label in enumerate(labels)}
         keys["label2id"] = {label: index for index, label in enumerate(labels)}
     return keys

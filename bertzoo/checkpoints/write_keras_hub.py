@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import pathlib
 import typing
 
 import numpy as np
 
-from bertzoo.checkpoints import keras_hub, shapes, table
+from bertzoo.checkpoints import differences, keras_hub, shapes, table
 from bertzoo.checkpoints.checkpoint import Checkpoint
 from bertzoo.checkpoints.tables import keras_hub as tables
 from bertzoo.checkpoints.write_hugging_face import write_json
@@ -59,7 +60,11 @@ def write_keras_hub(
             )
         weights = _with_zero_pooler(weights, config.hidden_dim)
         config = config.replace(pooler=True)
-    backbone = _serialized(f"{family.name}Backbone", family.module, _arguments(family, config))
+    arguments = _arguments(family, config)
+    read = keras_hub.read_config(family, arguments, "config.json")
+    found = differences.config_differences(config, read)
+    differences.refuse("keras_hub", opened.name, found, allow_inexact)
+    backbone = _serialized(f"{family.name}Backbone", family.module, arguments)
     write_json(directory / "config.json", backbone)
     _write_arrays(directory, weights, config, keras_hub.table_of(family, config), opened)
     preprocessor = _write_tokenizer(directory, opened, family)
@@ -67,7 +72,7 @@ def write_keras_hub(
         if kind not in TASKS:
             raise ValueError(f"keras_hub cannot express {opened.name}: it has no {kind} task.")
         name, module = TASKS[kind]
-        arguments: dict[str, typing.Any] = {"backbone": backbone, "preprocessor": preprocessor}
+        arguments = {"backbone": backbone, "preprocessor": preprocessor}
         if kind == "text_classifier":
             arguments |= {
                 "num_classes": head.num_outputs,
@@ -153,22 +158,19 @@ def _write_arrays(directory, weights, config, rows: table.Table, opened: Checkpo
         for row in rows.expand(config)
         if row.part in {"backbone", "pooler", *opened.heads}
     }
-    has_task = any(head.kind in ("text_classifier", "masked_lm") for head in opened.heads.values())
-    with h5py.File(directory / "model.weights.h5", "w") as model:
-        task = h5py.File(directory / "task.weights.h5", "w") if has_task else None
-        try:
-            for path, array in weights:
-                if path not in of_path:
-                    raise ValueError(
-                        f"keras_hub cannot express {opened.name}: it has no array for {path}."
-                    )
-                row = of_path[path]
-                file = task if row.theirs.startswith("task/") else model
-                name = row.theirs.removeprefix("task/")
-                file.create_dataset(name, data=row.transform.save(array, config))
-        finally:
-            if task is not None:
-                task.close()
+    with contextlib.ExitStack() as stack:
+        files = {False: stack.enter_context(h5py.File(directory / "model.weights.h5", "w"))}
+        for path, array in weights:
+            if path not in of_path:
+                raise ValueError(
+                    f"keras_hub cannot express {opened.name}: it has no array for {path}."
+                )
+            row = of_path[path]
+            is_task = row.theirs.startswith("task/")
+            if is_task not in files:
+                files[True] = stack.enter_context(h5py.File(directory / "task.weights.h5", "w"))
+            name = row.theirs.removeprefix("task/")
+            files[is_task].create_dataset(name, data=row.transform.save(array, config))
 
 
 def _write_tokenizer(directory, opened: Checkpoint, family) -> dict | None:

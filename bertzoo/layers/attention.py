@@ -76,9 +76,7 @@ class SelfAttention(keras.layers.Layer):
         value = self._split(self.value_dense(hidden), length)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, T, T)
         scores = scores * (1.0 / math.sqrt(self.head_dim)) + mask
-        # In float32: bfloat16 has 8 bits of mantissa, too few for a sum of 512 exponentials.
-        probabilities = ops.softmax(ops.cast(scores, "float32"), axis=-1)
-        probabilities = ops.cast(probabilities, self.compute_dtype)
+        probabilities = self._softmax(scores)
         context = ops.matmul(self.dropout(probabilities, training=training), value)
         context = ops.transpose(context, (0, 2, 1, 3))  # (B, N, T, H) -> (B, T, N, H)
         context = ops.reshape(context, (-1, self.hidden_dim))  # -> (R, D)
@@ -90,6 +88,13 @@ class SelfAttention(keras.layers.Layer):
             "attention_scores": scores,
             "attention_probabilities": probabilities,
         }
+
+    def _softmax(self, scores):
+        if scores.shape[-1] == 1:
+            return ops.ones_like(scores)  # of one token; Keras's softmax warns of it
+        # In float32: bfloat16 has 8 bits of mantissa, too few for a sum of 512 exponentials.
+        probabilities = ops.softmax(ops.cast(scores, "float32"), axis=-1)
+        return ops.cast(probabilities, self.compute_dtype)
 
     def _split(self, projected, length):
         heads = ops.reshape(projected, (-1, length, self.num_heads, self.head_dim))

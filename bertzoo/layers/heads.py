@@ -133,8 +133,13 @@ class ClassifierHead(keras.layers.Layer):
 
 
 def gather_positions(sequence_output, positions):
-    """Return the vectors at `positions`: `[B, T, D]`, int32 `[B, P]` -> `[B * P, D]`."""
+    """Return the vectors at `positions`: `[B, T, D]`, int32 `[B, P]` -> `[B * P, D]`.
+
+    A position outside its text, as some pad with -1, reads the nearest one inside: the rows lie
+    end to end, and the next text's tokens must not be reached.
+    """
     batch, length = ops.shape(sequence_output)[0], ops.shape(sequence_output)[1]
+    positions = ops.clip(positions, 0, length - 1)
     rows = positions + ops.arange(batch, dtype="int32")[:, None] * length  # (B, P)
     flat = ops.reshape(sequence_output, (-1, sequence_output.shape[-1]))  # (R, D)
     return ops.take(flat, ops.reshape(rows, (-1,)), axis=0)

@@ -52,18 +52,30 @@ class IdsModel(keras.Model):
                 for key, value in inputs.items()
                 if key in wanted and value is not None
             }
-            self._check_length(inputs["token_ids"])
+            self._check_shapes(inputs)
             for key, fill in (("padding_mask", ops.ones_like), ("segment_ids", ops.zeros_like)):
                 if key in wanted and key not in inputs:
                     inputs[key] = fill(inputs["token_ids"], dtype="int32")
         return super().__call__(inputs, *args, **kwargs)
 
-    def _check_length(self, token_ids):
-        length, limit = token_ids.shape[1], self.max_sequence_length
-        if isinstance(length, int) and length > limit:
+    def _check_shapes(self, inputs):
+        shape, limit = tuple(inputs["token_ids"].shape), self.max_sequence_length
+        if len(shape) != 2:
+            raise ValueError(f"token_ids must be [batch, length]; got the shape {shape}.")
+        for name in ("padding_mask", "segment_ids"):
+            other = tuple(inputs[name].shape) if name in inputs else shape
+            if len(other) != 2 or any(
+                ours != theirs
+                for ours, theirs in zip(shape, other, strict=True)
+                if isinstance(ours, int) and isinstance(theirs, int)
+            ):
+                raise ValueError(
+                    f"{name} must have the shape of token_ids, {shape}; got the shape {other}."
+                )
+        if isinstance(shape[1], int) and not 1 <= shape[1] <= limit:
             raise ValueError(
-                f"inputs may have at most {limit} tokens; got {length}. "
-                "Truncate them, or split long texts into windows."
+                f"inputs may have 1 to at most {limit} tokens; got {shape[1]}. "
+                "Truncate longer ones, or split long texts into windows."
             )
 
 

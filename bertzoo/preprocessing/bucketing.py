@@ -1,8 +1,8 @@
 """Batches of like length: short texts do not pay for long ones, and answers keep their order.
 
-All texts are tokenized first, in chunks through `tf.data`; only the ids stay in memory, 4 bytes a
-token. Then rows are sorted by length, so that a batch pads to its own longest row, rounded up to
-one of a few lengths.
+All texts are tokenized first, in chunks; only the ids stay in memory, 4 bytes a token. Then rows
+are sorted by length, so that a batch pads to its own longest row, rounded up to one of a few
+lengths.
 """
 
 import typing
@@ -51,35 +51,33 @@ class BatchPlan(typing.NamedTuple):
 
 
 def text_chunks(texts, chunk=CHUNK):
-    """Return a dataset of the `Texts`' columns, `chunk` rows at a time."""
-    return tf.data.Dataset.from_tensor_slices(texts.columns()).batch(chunk)
+    """Yield the columns of `Texts`, `chunk` rows at a time."""
+    for start in range(0, len(texts), chunk):
+        yield texts[start : start + chunk].columns()
 
 
 def pack_rows(inputs, preprocessor):
-    """Return the `PackedRows`, as tensors, of what `Preprocessor.columns` reads."""
+    """Return the `PackedRows` of what `Preprocessor.columns` reads."""
+    # Not through `dataset.map`: a pipeline sets the tokenizer's graph up anew for every iterator,
+    # which takes half a second, the time of half a million tokens.
     token_ids, first_lengths = preprocessor.pack(*preprocessor.columns(inputs))
-    return PackedRows(
-        token_ids.values, tf.cast(token_ids.row_lengths(), "int32"), tf.identity(first_lengths)
-    )
+    lengths = tf.cast(token_ids.row_lengths(), "int32")
+    return PackedRows(token_ids.values.numpy(), lengths.numpy(), first_lengths.numpy())
 
 
 def packed_windows(chunks, preprocessor, window_tokens=WINDOW_TOKENS):
     """Tokenize and pack batches of texts; yield `PackedRows` of about `window_tokens` ids.
 
     Args:
-        chunks: A `tf.data.Dataset` of what `Preprocessor.columns` reads, batched.
+        chunks: An iterable of what `Preprocessor.columns` reads, as a batched `tf.data.Dataset`.
         preprocessor: A `Preprocessor`.
-        window_tokens: Ids held at once.
+        window_tokens: Ids held at once; None for all.
     """
-    packed = chunks.map(
-        lambda *inputs: pack_rows(inputs[0] if len(inputs) == 1 else inputs, preprocessor),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    ).prefetch(tf.data.AUTOTUNE)
     parts, tokens = [], 0
-    for part in packed.as_numpy_iterator():
-        parts.append(part)
-        tokens += len(part.values)
-        if tokens >= window_tokens:
+    for inputs in chunks:
+        parts.append(pack_rows(inputs, preprocessor))
+        tokens += len(parts[-1].values)
+        if window_tokens is not None and tokens >= window_tokens:
             yield _joined(parts)
             parts, tokens = [], 0
     if parts:
@@ -121,16 +119,42 @@ def plan_batches(row_lengths, preprocessor, batch_size):
     return BatchPlan(order, np.array(starts), np.array(stops), np.array(lengths, dtype=np.int32))
 
 
-def bucketed_batches(rows, plan, preprocessor):
-    """Return a `tf.data.Dataset` of (feature dict,), one a batch of the plan."""
-    rows = PackedRows(*map(tf.constant, rows))
+def planned_batches(rows, plan, preprocessor, columns=()):
+    """Return a dataset of the batches of a plan.
+
+    Args:
+        rows: `PackedRows`.
+        plan: A `BatchPlan` of them.
+        preprocessor: A `Preprocessor`.
+        columns: Arrays `[N, ...]`, as labels, that go with the rows.
+
+    Returns:
+        A `tf.data.Dataset` of tuples: the feature dict, then each column's part.
+    """
     order = tf.constant(plan.order)
-    dataset = tf.data.Dataset.from_tensor_slices((plan.starts, plan.stops, plan.lengths))
-    dataset = dataset.map(
-        lambda start, stop, length: (preprocessor.pad_some(rows, order[start:stop], length),),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    batches = tf.data.Dataset.from_tensor_slices((plan.starts, plan.stops, plan.lengths))
+    members = batches.map(lambda start, stop, length: (order[start:stop], length))
+    return _feature_batches(members, rows, preprocessor, columns)
+
+
+def plain_batches(rows, preprocessor, batch_size, columns=(), shuffle=False):
+    """Return a dataset of batches in input order, or in a new order at every iteration.
+
+    Args:
+        rows: `PackedRows`.
+        preprocessor: A `Preprocessor`; each batch is padded as it says.
+        batch_size: Rows of a batch.
+        columns: Arrays `[N, ...]`, as labels, that go with the rows.
+        shuffle: Whether the order is new at every iteration.
+
+    Returns:
+        A `tf.data.Dataset` of tuples: the feature dict, then each column's part.
+    """
+    members = tf.data.Dataset.range(len(rows.lengths))
+    if shuffle:
+        members = members.shuffle(len(rows.lengths), reshuffle_each_iteration=True)
+    members = members.batch(batch_size).map(lambda batch: (batch, None))
+    return _feature_batches(members, rows, preprocessor, columns)
 
 
 def in_input_order(outputs, order):
@@ -142,6 +166,17 @@ def in_input_order(outputs, order):
     restored = np.empty_like(outputs)
     restored[order] = outputs
     return restored
+
+
+def _feature_batches(members, rows, preprocessor, columns):
+    rows = PackedRows(*map(tf.constant, rows))
+    columns = [tf.constant(column) for column in columns]
+
+    def features(batch, length):
+        parts = [tf.gather(column, batch) for column in columns]
+        return (preprocessor.pad_some(rows, batch, length), *parts)
+
+    return members.map(features, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def _joined(parts):

@@ -52,7 +52,6 @@ def pack(first, second, form, sequence_length):
         segment 0 (the start token, the first text and one end token).
 
     Example:
-
     >>> ids, first_lengths = pack(
     ...     tf.ragged.constant([[7, 8]], dtype="int32"), tf.ragged.constant([[9]], dtype="int32"),
     ...     PackingForm(start=2, end=3, pad=0), sequence_length=8)
@@ -93,7 +92,6 @@ def pad(token_ids, first_lengths, length, form, num_segments=2):
         because `MirroredStrategy` cannot reduce booleans) and `segment_ids`.
 
     Example:
-
     >>> form = PackingForm(start=2, end=3, pad=0)
     >>> rows = tf.ragged.constant([[2, 7, 8, 3, 9, 3]], dtype="int32")
     >>> pad(rows, tf.constant([4]), 8, form)["segment_ids"].numpy().tolist()
@@ -127,9 +125,9 @@ def kept_lengths(first, second, budget):
         budget: Most tokens of both together.
 
     Example:
-
-    >>> [kept.numpy().tolist() for kept in kept_lengths(tf.constant([9, 2]), tf.constant([9, 9]), 7)]
-    [[4, 2], [3, 5]]
+    >>> first, second = kept_lengths(tf.constant([9, 2]), tf.constant([9, 9]), budget=7)
+    >>> first.numpy().tolist(), second.numpy().tolist()
+    ([4, 2], [3, 5])
     """
     half = budget // 2
     kept_first = tf.minimum(first, tf.maximum(budget - second, budget - half))

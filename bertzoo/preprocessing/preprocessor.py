@@ -36,7 +36,6 @@ class Preprocessor(keras.layers.Layer):
     `dataset.map(preprocessor)` keeps the labels.
 
     Example:
-
     >>> tokenizer = WordPieceTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat"])
     >>> Preprocessor(tokenizer, padding="longest")(["a cat"])["token_ids"].numpy().tolist()
     [[2, 5, 6, 3]]
@@ -100,6 +99,8 @@ class Preprocessor(keras.layers.Layer):
         if is_scalar:
             first, second = first[None], None if second is None else second[None]
         features = self.pad(*self.pack(first, second))
+        for feature in features.values():  # ragged tensors forget a static batch size; TPUs need it
+            feature.set_shape([first.shape[0], None])
         return {key: value[0] for key, value in features.items()} if is_scalar else features
 
     def columns(self, inputs):
@@ -120,30 +121,35 @@ class Preprocessor(keras.layers.Layer):
 
     def pack(self, text, text_pair=None):
         """Return ragged packed rows of string tensors `[B]`; see `packing.pack`."""
+        if not tf.executing_eagerly():
+            return self._pack(text, text_pair)
         return self._pack_text(text) if text_pair is None else self._pack_pair(text, text_pair)
 
     def pad(self, token_ids, first_lengths, length=None):
         """Return dense features of packed rows; see `packing.pad`."""
         if length is None:
-            length = self.padded_length(token_ids)
+            length = self.padded_length(token_ids.row_lengths())
         return packing.pad(token_ids, first_lengths, length, self.form, self.num_segments)
 
-    def pad_some(self, rows, members, length):
+    def pad_some(self, rows, members, length=None):
         """Return dense features of some of many packed rows.
 
         Args:
             rows: `bucketing.PackedRows`.
             members: Int64 `[B]`, the rows wanted.
-            length: T, at least the longest of them.
+            length: T, at least the longest of them; None for what `padding` says.
         """
-        return self._pad_some(*rows, members, length)
+        if length is None:
+            length = self.padded_length(tf.gather(rows.lengths, members))
+        pad_members = self._pad_some if tf.executing_eagerly() else self._pad_members
+        return pad_members(*rows, members, length)
 
-    def padded_length(self, token_ids):
-        """Return the length that `padding` says for a batch of ragged rows."""
+    def padded_length(self, lengths):
+        """Return the length that `padding` says for a batch with rows of these lengths."""
         if self.padding == "fixed":
             return self.sequence_length
         # A batch without rows has no longest one: reduce_max would give the smallest integer.
-        longest = tf.maximum(tf.cast(tf.reduce_max(token_ids.row_lengths()), "int32"), 1)
+        longest = tf.maximum(tf.cast(tf.reduce_max(lengths), "int32"), 1)
         if self.padding == "longest":
             return longest
         return packing.round_up(longest, packing.length_buckets(self.sequence_length))
@@ -177,7 +183,6 @@ class Preprocessor(keras.layers.Layer):
             largest number of masks in a row; the weight is 1 for a mask and 0 for padding.
 
         Example:
-
         >>> preprocessor.preprocess_masked(["a [MASK]"])["mask_positions"].numpy().tolist()
         [[2]]
         """

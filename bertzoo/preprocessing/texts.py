@@ -52,7 +52,6 @@ def read_texts(inputs):
         ValueError: For anything else, with the row where one is wrong.
 
     Example:
-
     >>> read_texts(["a cat", "a dog"]).text.tolist()
     [b'a cat', b'a dog']
     >>> read_texts([("who?", "me"), ("why?", "so")]).text_pair.tolist()

@@ -3,14 +3,53 @@
 The strings stay in the pipeline, on the host: replicas of a distribution strategy see int32 only.
 """
 
+import collections.abc
+
+import keras
 import numpy as np
 import tensorflow as tf
 
-from bertzoo.preprocessing.texts import read_texts
+from bertzoo.preprocessing import bucketing
+from bertzoo.preprocessing.texts import is_ids, read_texts
 from bertzoo.tasks.labels import as_array, check_finite
 
 # Keras's own default.
 BATCH_SIZE = 32
+
+
+def is_texts(x):
+    """Return whether `x` is to be read as texts in memory.
+
+    Not ids, not a dataset, and not a stream that Keras iterates itself (`PyDataset`, a generator,
+    a torch loader); all the rest is, so that what is no text is named by `read_texts`.
+
+    >>> is_texts(["a cat"]), is_texts({"token_ids": [[2, 3]]})
+    (True, False)
+    """
+    if x is None or is_ids(x) or isinstance(x, tf.data.Dataset | keras.utils.PyDataset):
+        return False
+    is_array = hasattr(x, "shape") or hasattr(x, "to_numpy")
+    is_container = isinstance(x, collections.abc.Sequence | collections.abc.Mapping)
+    return is_array or is_container or not hasattr(x, "__iter__")
+
+
+def checked_ids(ids, vocabulary_size):
+    """Return a dict of ids with lists as int32 arrays; an id outside the vocabulary raises.
+
+    Keras reads a list of lists as a structure of scalars. Where an id is outside, a CPU stops, but
+    a GPU gives zeros and XLA another word's vector.
+    """
+    ids = {k: np.asarray(v, np.int32) if isinstance(v, list) else v for k, v in ids.items()}
+    token_ids = ids["token_ids"]
+    if isinstance(token_ids, np.ndarray) and token_ids.size:
+        wrong = (token_ids < 0) | (token_ids >= vocabulary_size)
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise ValueError(
+                f"token_ids should be from 0 to {vocabulary_size - 1}; "
+                f"got {int(token_ids[place])} in row {place[0]}."
+            )
+    return ids
 
 
 def is_text_dataset(x):
@@ -32,13 +71,13 @@ def batched_inputs(dataset, batch_size):
         ValueError: For elements that are a tuple of two strings: a pair, or a text and its label?
     """
     spec = dataset.element_spec
-    if isinstance(spec, tuple) and len(spec) == 2:
-        if all(isinstance(part, tf.TensorSpec) and part.dtype == tf.string for part in spec):
-            raise ValueError(
-                "each element of this dataset is a tuple of two strings, which may be a pair or a "
-                "text with its label: give {'text': a, 'text_pair': b} for pairs, or drop the "
-                "labels: dataset.map(lambda text, label: text)."
-            )
+    is_two = isinstance(spec, tuple) and len(spec) == 2
+    if is_two and all(getattr(part, "dtype", None) == tf.string for part in spec):
+        raise ValueError(
+            "each element of this dataset is a tuple of two strings, which may be a pair or a "
+            "text with its label: give {'text': a, 'text_pair': b} for pairs, or drop the "
+            "labels: dataset.map(lambda text, label: text)."
+        )
     inputs = dataset.map(lambda *element: _split_element(element)[0]) if _has_y(spec) else dataset
     return inputs if _is_batched(spec) else inputs.batch(batch_size)
 
@@ -47,9 +86,14 @@ def features_of_dataset(dataset, preprocessor, encoder, batch_size):
     """Return a dataset of (features, labels, weights) of one of (texts, labels, weights)."""
     if not _is_batched(dataset.element_spec):
         dataset = dataset.batch(batch_size or BATCH_SIZE)
-    return dataset.map(_features(preprocessor, encoder), tf.data.AUTOTUNE).prefetch(
-        tf.data.AUTOTUNE
-    )
+
+    def features(*element):
+        x, y, weight = _split_element(element)
+        y = None if y is None else encoder.from_tensor(y)
+        parts = (preprocessor.preprocess(x), y, weight)
+        return tuple(part for part in parts if part is not None)
+
+    return dataset.map(features, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def labels_of_dataset(dataset, encoder):
@@ -65,9 +109,9 @@ def labels_of_dataset(dataset, encoder):
 
 
 def features_of_texts(
-    texts, y, sample_weight, preprocessor, encoder, batch_size=None, shuffle=False, sort=False
+    texts, y, sample_weight, preprocessor, encoder, batch_size=None, shuffle=False, by_length=False
 ):
-    """Return a dataset of (features, labels, weights) of texts in memory.
+    """Return a dataset of (features, labels, weights) of texts in memory, tokenized once.
 
     Args:
         texts: Texts, as `read_texts` reads them.
@@ -77,39 +121,28 @@ def features_of_texts(
         encoder: Reads the labels.
         batch_size: Rows of a batch; None for 32.
         shuffle: Whether every epoch has a new order.
-        sort: Whether texts of like length come together (by bytes: nothing is tokenized twice).
+        by_length: Whether texts of like length come together, for an evaluation.
     """
     texts = read_texts(texts)
     if len(texts) == 0:
         raise ValueError("expected at least one text; got none.")
-    parts = [texts.columns()]
+    columns = []
     if y is not None:
-        y = encoder.from_array(y)
-        _check_count(texts, y, "labels")
-        parts.append(tf.constant(y))
+        columns.append(encoder.from_array(y))
+        _check_count(texts, columns[0], "labels")
     if sample_weight is not None:
-        sample_weight = as_array(sample_weight).astype(np.float32)
-        check_finite(sample_weight, "sample weight")
-        _check_count(texts, sample_weight, "sample weights")
         if y is None:
             raise ValueError("sample weights need labels; got none.")
-        parts.append(tf.constant(sample_weight))
-    order = np.arange(len(texts))
-    if sort:
-        sizes = [len(text) for text in texts.text]
-        if texts.text_pair is not None:
-            sizes = [size + len(text) for size, text in zip(sizes, texts.text_pair, strict=True)]
-        order = np.argsort(np.negative(sizes), kind="stable")
-    dataset = tf.data.Dataset.from_tensor_slices(order)
-    if shuffle:
-        dataset = dataset.shuffle(len(texts), reshuffle_each_iteration=True)
-    featurize = _features(preprocessor, encoder=None)
-
-    def batch(rows):
-        return featurize(*tf.nest.map_structure(lambda part: tf.gather(part, rows), parts))
-
-    dataset = dataset.batch(batch_size or BATCH_SIZE)
-    return dataset.map(batch, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        columns.append(as_array(sample_weight).astype(np.float32))
+        check_finite(columns[1], "sample weight")
+        _check_count(texts, columns[1], "sample weights")
+    chunks = bucketing.text_chunks(texts)
+    (rows,) = bucketing.packed_windows(chunks, preprocessor, window_tokens=None)
+    batch_size = batch_size or BATCH_SIZE
+    if by_length:
+        plan = bucketing.plan_batches(rows.lengths, preprocessor, batch_size)
+        return bucketing.planned_batches(rows, plan, preprocessor, columns)
+    return bucketing.plain_batches(rows, preprocessor, batch_size, columns, shuffle)
 
 
 def split_for_validation(x, y, sample_weight, validation_split):
@@ -135,19 +168,6 @@ def split_for_validation(x, y, sample_weight, validation_split):
         tuple(None if part is None else part[rows] for part in whole)
         for rows in (slice(None, split), slice(split, None))
     )
-
-
-def _features(preprocessor, encoder):
-    def featurize(*element):
-        x, y, weight = _split_element(element)
-        result = [preprocessor.preprocess(x)]
-        if y is not None:
-            result.append(y if encoder is None else encoder.from_tensor(y))
-        if weight is not None:
-            result.append(weight)
-        return tuple(result)
-
-    return featurize
 
 
 def _split_element(element):

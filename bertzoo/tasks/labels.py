@@ -1,6 +1,8 @@
 """Labels by name or by number to what a loss takes, with the row of the first wrong one."""
 
 import collections.abc
+import contextlib
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +18,6 @@ class LabelEncoder:
         num_outputs: C; 1 means regression: the labels are then real numbers.
 
     Example:
-
     >>> LabelEncoder(("no", "yes"), 2).from_array(["yes", "no", "no"]).tolist()
     [1, 0, 0]
     """
@@ -144,6 +145,22 @@ def check_finite(values, what):
     if bad.any():
         row = int(np.argmax(bad))
         raise ValueError(f"{what} {row} is not a finite number; got {values[row]}.")
+
+
+@contextlib.contextmanager
+def named_label_errors():
+    """Turn what a pipeline says of a label (`LabelEncoder.from_tensor`) into a ValueError."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        # Written by tf.debugging.Assert as `[message] [values]`, in the midst of a trace.
+        pattern = r"a label of the dataset is not ([^\]\n]*)(?:\] \[([^\]\n]*))?"
+        found = re.search(pattern, str(error))
+        if found is None:
+            raise
+        wanted, got = found.groups()
+        message = f"a label of the dataset is not {wanted.strip()}"
+        raise ValueError(f"{message}; got {got}." if got else f"{message}.") from error
 
 
 _NO_NAMES = (

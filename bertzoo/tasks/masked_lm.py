@@ -33,7 +33,6 @@ class MaskedLM(Task):
     are projected. Returns float32 logits `[B, P, V]`.
 
     Example:
-
     >>> model = MaskedLM.from_preset("bert_base_en_uncased")
     >>> model.fill("Paris is the [MASK] of France.", top_k=1)[0].token
     'capital'

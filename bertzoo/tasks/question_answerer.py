@@ -7,12 +7,11 @@ from bertzoo.tasks.task import Task
 
 @keras.saving.register_keras_serializable(package="bertzoo")
 class QuestionAnswerer(Task):
-    """`start_logits` and `end_logits`, `[B, T]`, of a dict of ids, for checkpoints with such a head.
+    """`start_logits` and `end_logits`, `[B, T]`, of a dict of ids, for models with such a head.
 
     Strings are not read in this release; `preprocessor` makes ids of (question, passage) pairs.
 
     Example:
-
     >>> answerer = QuestionAnswerer.from_backbone(Backbone.from_preset("bert_toy"))
     >>> sorted(answerer({"token_ids": np.array([[2, 7, 3, 9, 3]])}))
     ['end_logits', 'start_logits']

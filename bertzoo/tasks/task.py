@@ -1,8 +1,5 @@
 """What every task shares: a preprocessor and a network as one `keras.Model`."""
 
-import contextlib
-import re
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -12,7 +9,7 @@ from bertzoo.preprocessing import bucketing
 from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
 from bertzoo.preprocessing.texts import is_ids, read_texts
 from bertzoo.tasks import datasets
-from bertzoo.tasks.labels import AnyLabels
+from bertzoo.tasks.labels import AnyLabels, named_label_errors
 
 # B batch  T length  N texts
 
@@ -36,7 +33,7 @@ class Task(keras.Model):
     # Why a kind of task does not read texts in this release; empty where it does.
     no_texts = ""
 
-    def __init__(self, network, preprocessor=None, *, name=None, trainable=True):
+    def __init__(self, network, preprocessor=None, *, name=None):
         if network.head.kind != self.head_kind:
             raise ValueError(
                 f"{type(self).__name__} needs a network with a {self.head_kind} head; "
@@ -47,7 +44,6 @@ class Task(keras.Model):
             _check_fit(preprocessor, network.backbone.config)
         self.network = network
         self.preprocessor = preprocessor
-        self.trainable = trainable
         self.built = True
         self._info = {}
         self._traced = None
@@ -178,7 +174,7 @@ class Task(keras.Model):
         Batches of texts are padded to their own longest row, rounded up to one of a few lengths;
         with the preprocessor's `padding="fixed"` they all have its `sequence_length`.
         """
-        if validation_split and validation_data is None and self._is_texts(x):
+        if validation_split and validation_data is None and datasets.is_texts(x):
             (x, y, sample_weight), validation_data = datasets.split_for_validation(
                 x, y, sample_weight, validation_split
             )
@@ -188,7 +184,7 @@ class Task(keras.Model):
         x, y, sample_weight = self._training_data(x, y, sample_weight, batch_size, shuffle=shuffle)
         # A dataset has its order already; Keras warns if it is asked to shuffle one.
         shuffle = shuffle and not isinstance(x, tf.data.Dataset)
-        with _named_label_errors():
+        with named_label_errors():
             return super().fit(
                 x,
                 y,
@@ -208,8 +204,10 @@ class Task(keras.Model):
         """Evaluate as `keras.Model.evaluate` does, on texts or on ids."""
         # From inside fit, Keras comes with its own iterator over data that are features already.
         if not kwargs.get("_use_cached_eval_dataset", False):
-            x, y, sample_weight = self._training_data(x, y, sample_weight, batch_size, sort=True)
-        with _named_label_errors():
+            x, y, sample_weight = self._training_data(
+                x, y, sample_weight, batch_size, by_length=True
+            )
+        with named_label_errors():
             return super().evaluate(
                 x, y, batch_size=batch_size, sample_weight=sample_weight, **kwargs
             )
@@ -234,8 +232,8 @@ class Task(keras.Model):
             chunks = datasets.batched_inputs(x, size)
             chunks = chunks if steps is None else chunks.take(steps)
             return self._predict_windows(chunks, size, options)
-        if not self._is_texts(x):
-            return super().predict(_as_arrays(x), batch_size=batch_size, steps=steps, **options)
+        if not datasets.is_texts(x):
+            return super().predict(self._ids(x), batch_size=batch_size, steps=steps, **options)
         texts = read_texts(x)
         self._need_strings()
         if steps is not None:
@@ -271,7 +269,11 @@ class Task(keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "preprocessor": preprocessor and keras.saving.serialize_keras_object(preprocessor),
             "name": self.name,
-            "trainable": self.trainable,
+            "frozen": sorted(
+                path
+                for path, weight in loading.weights_of(self.network).items()
+                if not weight.trainable
+            ),
         }
 
     @classmethod
@@ -282,13 +284,17 @@ class Task(keras.Model):
             config[key] = keras.saving.deserialize_keras_object(
                 config[key], custom_objects=custom_objects
             )
-        return cls(**config)
+        frozen = config.pop("frozen")
+        task = cls(**config)
+        weights = loading.weights_of(task.network)
+        for path in frozen:
+            weights[path].trainable = False
+        return task
 
     # === Inside ===
 
-    def _is_texts(self, x):
-        # Whatever is not a dict of ids, or a stream that Keras reads itself, is read as texts.
-        return not (x is None or is_ids(x) or isinstance(x, tf.data.Dataset) or _is_stream(x))
+    def _ids(self, x):
+        return datasets.checked_ids(x, self.backbone.config.vocabulary_size) if is_ids(x) else x
 
     def _need_strings(self, no_texts=None):
         reason = self.no_texts if no_texts is None else no_texts
@@ -300,22 +306,22 @@ class Task(keras.Model):
                 "ids: token_ids, padding_mask, segment_ids."
             )
 
-    def _training_data(self, x, y, sample_weight, batch_size, shuffle=False, sort=False):
+    def _training_data(self, x, y, sample_weight, batch_size, shuffle=False, by_length=False):
         encoder = self._label_encoder
         if datasets.is_text_dataset(x):
             self._need_strings()
             x = datasets.features_of_dataset(x, self.preprocessor, encoder, batch_size)
         elif isinstance(x, tf.data.Dataset):
             x = datasets.labels_of_dataset(x, encoder)
-        elif self._is_texts(x):
+        elif datasets.is_texts(x):
             texts = read_texts(x)
             self._need_strings()
             x = datasets.features_of_texts(
-                texts, y, sample_weight, self.preprocessor, encoder, batch_size, shuffle, sort
+                texts, y, sample_weight, self.preprocessor, encoder, batch_size, shuffle, by_length
             )
             y = sample_weight = None
         elif is_ids(x):
-            x, y = _as_arrays(x), None if y is None else encoder.from_array(y)
+            x, y = self._ids(x), None if y is None else encoder.from_array(y)
         return x, y, sample_weight
 
     def _validation_data(self, data, batch_size, options):
@@ -323,19 +329,30 @@ class Task(keras.Model):
         x, y, weight = data if isinstance(data, tuple) and len(data) == 3 else (data, None, None)
         if isinstance(data, tuple) and len(data) == 2:
             x, y = data
-        x, y, weight = self._training_data(x, y, weight, batch_size, sort=True)
+        x, y, weight = self._training_data(x, y, weight, batch_size, by_length=True)
         if y is None:
             return x
         return (x, y) if weight is None else (x, y, weight)
 
     def _batch(self, x, y):
-        if self._is_texts(x):
+        if datasets.is_texts(x):
             texts = read_texts(x)
             self._need_strings()
-            x = _backend_arrays(self.preprocessor.preprocess(texts))
-        else:
-            x = _as_arrays(x)
-        return x, None if y is None else self._label_encoder.from_array(y)
+            x = self.preprocessor.preprocess(texts)
+        return _backend_arrays(self._ids(x)), None if y is None else self._label_encoder.from_array(
+            y
+        )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # To know the shapes, Keras adds the replicas' first batches up, which fails where their
+        # numbers of rows differ (7 rows on 2 replicas). The first replica's part says as much.
+        if iterator is not None and self._num_replicas() > 1:
+            for _, _, batches in iterator:
+                data_batch, iterator = next(batches), None
+                break
+            local = self.distribute_strategy.experimental_local_results
+            data_batch = keras.tree.map_structure(lambda part: local(part)[0], data_batch)
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def _predict_few(self, texts, batch_size):
         # Without tf.data, whose set-up costs more than a short text's forward pass.
@@ -343,7 +360,7 @@ class Task(keras.Model):
             return self._empty_output()
         self._trace_once()
         rows = bucketing.pack_rows(texts.columns(), self.preprocessor)
-        plan = bucketing.plan_batches(rows.lengths.numpy(), self.preprocessor, batch_size)
+        plan = bucketing.plan_batches(rows.lengths, self.preprocessor, batch_size)
         outputs = []
         for start, stop, length in zip(plan.starts, plan.stops, plan.lengths, strict=True):
             features = self.preprocessor.pad_some(rows, plan.order[start:stop], length)
@@ -355,7 +372,7 @@ class Task(keras.Model):
         outputs = []
         for rows in bucketing.packed_windows(chunks, self.preprocessor):
             plan = bucketing.plan_batches(rows.lengths, self.preprocessor, batch_size)
-            batches = bucketing.bucketed_batches(rows, plan, self.preprocessor)
+            batches = bucketing.planned_batches(rows, plan, self.preprocessor)
             output = super().predict(batches, **options)
             outputs.append(bucketing.in_input_order(output, plan.order))
         return _joined(outputs) if outputs else self._empty_output()
@@ -396,42 +413,11 @@ def _check_fit(preprocessor, config):
         )
 
 
-def _as_arrays(x):
-    # Keras reads a list of lists as a structure of scalars; ids in lists are arrays to users.
-    if not is_ids(x):
-        return x
-    return {k: np.asarray(v, dtype=np.int32) if isinstance(v, list) else v for k, v in x.items()}
-
-
 def _backend_arrays(features):
     if keras.backend.backend() == "tensorflow":
         return features
-    return {key: value.numpy() for key, value in features.items()}
-
-
-def _is_stream(x):
-    # What Keras's adapters iterate: PyDataset, generators, torch loaders; a list is no stream.
-    return isinstance(x, keras.utils.PyDataset) or (
-        hasattr(x, "__iter__") and not hasattr(x, "__len__") and not hasattr(x, "shape")
-    )
+    return {k: v.numpy() if tf.is_tensor(v) else v for k, v in features.items()}
 
 
 def _joined(outputs):
     return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
-
-
-@contextlib.contextmanager
-def _named_label_errors():
-    """Turn what the pipeline says of a label into the ValueError that it is."""
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        # Written by tf.debugging.Assert as `[message] [values]`, in the midst of a trace.
-        found = re.search(
-            r"a label of the dataset is not ([^\]\n]*)(?:\] \[([^\]\n]*))?", str(error)
-        )
-        if found is None:
-            raise
-        wanted, got = found.groups()
-        message = f"a label of the dataset is not {wanted.strip()}"
-        raise ValueError(f"{message}; got {got}." if got else f"{message}.") from error

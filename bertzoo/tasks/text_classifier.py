@@ -25,6 +25,18 @@ class Classification(typing.NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
+class FineTuningAdamW(keras.optimizers.AdamW):
+    """AdamW without decay on biases and layer norms, as in google-research/bert optimization.py.
+
+    A class, because Keras does not save what an optimizer leaves out.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+
+
+@keras.saving.register_keras_serializable(package="bertzoo")
 class TextClassifier(Task):
     """Classify texts or pairs; train on labels by name or by number.
 
@@ -34,7 +46,6 @@ class TextClassifier(Task):
     any of them. With one output it is a regression, on the squared error.
 
     Example:
-
     >>> classifier = TextClassifier.from_preset("bert_toy", labels=["sad", "happy"])
     >>> history = classifier.fit(["bad", "good"], ["sad", "happy"], verbose=0)
     >>> classifier.predict(["good"]).shape
@@ -43,8 +54,8 @@ class TextClassifier(Task):
 
     head_kind = "text_classifier"
 
-    def __init__(self, network, preprocessor=None, *, name=None, trainable=True):
-        super().__init__(network, preprocessor, name=name, trainable=trainable)
+    def __init__(self, network, preprocessor=None, *, name=None):
+        super().__init__(network, preprocessor, name=name)
         self._label_encoder = LabelEncoder(network.head.labels, network.head.num_outputs)
         self.compile()
 
@@ -115,9 +126,8 @@ class TextClassifier(Task):
                 come in several lengths.
         """
         is_regression = self.network.head.num_outputs == 1
-        if optimizer == "auto":
-            optimizer = keras.optimizers.AdamW(5.0e-5, weight_decay=0.01)
-            optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+        if isinstance(optimizer, str) and optimizer == "auto":
+            optimizer = FineTuningAdamW(5.0e-5, weight_decay=0.01)
         if isinstance(loss, str) and loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             if is_regression:
@@ -127,11 +137,17 @@ class TextClassifier(Task):
         kwargs = {"jit_compile": False, **kwargs}
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
+    def get_compile_config(self):
+        """Return what `compile_from_config` needs."""
+        has_state = self.optimizer is not None and self.optimizer.built
+        return {**super().get_compile_config(), "has_state": has_state}
+
     def compile_from_config(self, config):
         """Compile as it was when it was saved."""
         config = keras.saving.deserialize_keras_object(config)
+        has_state = config.pop("has_state")
         self.compile(**config)
-        if self.optimizer is not None:
+        if has_state:  # an optimizer that has not trained has no variables to load
             self.optimizer.build(self.trainable_variables)
 
     def classify(self, texts, batch_size=None, verbose=0):

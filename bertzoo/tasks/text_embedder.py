@@ -14,7 +14,6 @@ class TextEmbedder(Task):
     `predict(texts)` gives float32 `[N, width]`; see `Task` for the arguments.
 
     Example:
-
     >>> embedder = TextEmbedder.from_preset("all_minilm_l6_v2_en")
     >>> cat, dog, law = embedder.predict(["a cat", "a dog", "a statute"])
     >>> float(cat @ dog) > float(cat @ law)

@@ -12,7 +12,6 @@ class TokenClassifier(Task):
     Strings are not read in this release; `preprocessor` and `tokenizer` make ids of them.
 
     Example:
-
     >>> tagger = TokenClassifier.from_preset("bert_base_ner_en_cased", load_weights=False)
     >>> tagger({"token_ids": np.array([[101, 1287, 102]])}).shape
     TensorShape([1, 3, 9])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import abc
 import os
 import pathlib
 import re
@@ -15,19 +15,10 @@ from bertzoo.tokenizers.vocabulary import check_vocabulary, write_vocabulary
 
 # The roles of special tokens: `<role>_token` in the config, `<role>_id` here.
 SPECIAL_ROLES = ("start", "end", "pad", "unknown", "mask")
-# Module and class of each kind, and names of its vocabulary file.
-_KINDS = {
-    "wordpiece": ("wordpiece", "WordPieceTokenizer", "vocab.txt or vocabulary.txt"),
-    "sentence_piece": (
-        "sentence_piece",
-        "SentencePieceTokenizer",
-        "spiece.model, 30k-clean.model or vocabulary.spm",
-    ),
-}
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Tokenizer:
+class Tokenizer(abc.ABC):
     """Text to ids and back.
 
     Tokenizers are plain objects. Their methods consist of TensorFlow ops, so they run eagerly, in
@@ -57,9 +48,7 @@ class Tokenizer:
         where: str = "the vocabulary",
     ):
         """Check the vocabulary and look the special tokens up."""
-        special = [
-            (f"{role}_token", getattr(config, f"{role}_token")) for role in SPECIAL_ROLES
-        ]
+        special = [(f"{role}_token", getattr(config, f"{role}_token")) for role in SPECIAL_ROLES]
         check_vocabulary(vocabulary, special, vocabulary_size, where)
         self.config = config
         self.vocabulary = list(vocabulary)
@@ -69,6 +58,9 @@ class Tokenizer:
         self.pad_id = self._ids[config.pad_token]
         self.unknown_id = self._ids[config.unknown_token]
         self.mask_id = self._ids[config.mask_token]
+        # Eager even if built inside a graph, so that every graph can capture it.
+        with tf.init_scope(), tf.device("CPU:0"):
+            self._tokens = tf.constant(self.vocabulary)
 
     @classmethod
     def from_files(
@@ -81,7 +73,7 @@ class Tokenizer:
 
         Args:
             config: Its `kind` decides the class.
-            files: Path by role: `vocabulary`.
+            files: Path by role; WordPiece reads `vocabulary`.
             vocabulary_size: Rows of the model's token table, to be checked; None does not.
 
         Returns:
@@ -90,33 +82,23 @@ class Tokenizer:
         Raises:
             ValueError: if the kind is not supported, or a file is missing or has a fault.
         """
-        tokenizer_class, names = _class_of(config)
+        if config.kind != "wordpiece":
+            raise ValueError(
+                f"{config.kind} tokenizers are not part of this release of bertzoo; the backbone "
+                "can be used with token ids made elsewhere."
+            )
         if "vocabulary" not in files:
             raise ValueError(
-                f"a {config.kind} tokenizer needs a vocabulary file ({names}), and there is none; "
-                "the backbone can be used with token ids made elsewhere."
+                "a wordpiece tokenizer needs a vocabulary file (vocab.txt or vocabulary.txt), and "
+                "there is none; the backbone can be used with token ids made elsewhere."
             )
+        from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
+
         settings = config.to_dict()
         del settings["kind"]
-        return tokenizer_class(
+        return WordPieceTokenizer(
             pathlib.Path(files["vocabulary"]), vocabulary_size=vocabulary_size, **settings
         )
-
-    def get_config(self) -> dict:
-        """Return all that makes the tokenizer, the vocabulary included, as JSON values."""
-        return {"config": self.config.to_dict(), "vocabulary": list(self.vocabulary)}
-
-    @staticmethod
-    def from_config(values: Mapping) -> Tokenizer:
-        """Build the tokenizer that `get_config` described."""
-        config = TokenizerConfig.from_dict(values["config"])
-        settings = config.to_dict()
-        del settings["kind"]
-        return _class_of(config)[0]._from_config(settings, values)
-
-    @classmethod
-    def _from_config(cls, settings: dict, values: Mapping) -> Tokenizer:
-        return cls(values["vocabulary"], **settings)
 
     @property
     def vocabulary_size(self) -> int:
@@ -132,42 +114,17 @@ class Tokenizer:
         """Same as `tokenize`."""
         return self.tokenize(texts)
 
+    @abc.abstractmethod
     def tokenize(self, texts) -> tf.RaggedTensor:
-        """Return the ids of texts, without special tokens.
+        """Return the ids of texts, ragged int32 `[batch, None]`, without special tokens."""
 
-        Args:
-            texts: A list, array or string tensor `[batch]`, or one string.
+    @abc.abstractmethod
+    def tokenize_with_offsets(self, texts):
+        """Return `(ids, starts, ends)`: ids and code points of the text, ragged int32."""
 
-        Returns:
-            Ragged int32 `[batch, None]`; for one string, int32 `[tokens]`.
-        """
-        raise TypeError(f"{type(self).__name__} does not define tokenize(texts).")
-
-    def tokenize_masked(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """Return the ids of texts in which the mask token is spelled out, as `[MASK]`.
-
-        Only the mask token is read so; other special tokens in the text stay ordinary text.
-
-        Args:
-            texts: String tensor `[batch]`.
-
-        Returns:
-            Ragged int32 `[batch, None]`.
-        """
-        pieces = tf.strings.split(texts, self.config.mask_token)  # (B, pieces)
-        tokens = tf.cast(self(pieces.values), tf.int32)
-        mask = tf.fill([tokens.nrows(out_type=tf.int32), 1], self.mask_id)
-        tokens = tf.concat([mask, tokens], axis=1)
-        tokens = tf.RaggedTensor.from_nested_row_splits(
-            tokens.values,
-            [tf.cast(pieces.row_splits, tf.int64), tf.cast(tokens.row_splits, tf.int64)],
-            validate=False,
-        ).merge_dims(1, 2)  # (B, tokens): a mask in front of each piece
-        return tokens[:, 1:]  # but none in front of the first one
-
-    def append(self, text: str, token: str) -> str:
-        """Return a text with a token written behind it, as a word or as the end of a word."""
-        return f"{text.rstrip()}{token[2:]}" if token.startswith("##") else text + token
+    @abc.abstractmethod
+    def detokenize(self, ids):
+        """Return the text of ids, strings `[batch]`."""
 
     def token_to_id(self, token: str) -> int:
         """Return the id of a token; one that the vocabulary lacks raises ValueError."""
@@ -190,22 +147,12 @@ class Tokenizer:
         """Return the tokens of ids, strings of the same shape (ragged ids give ragged strings)."""
         with tf.device("CPU:0"):
             return tf.ragged.map_flat_values(
-                lambda flat: tf.gather(tf.constant(self.vocabulary), flat), as_ids(ids)
+                lambda flat: tf.gather(self._tokens, flat), as_ids(ids)
             )
 
     def files(self) -> dict[str, bytes]:
         """Return the files that `from_files` reads, as name to content."""
         return {"vocabulary.txt": write_vocabulary(self.vocabulary)}
-
-
-def _class_of(config: TokenizerConfig):
-    if config.kind not in _KINDS:
-        raise ValueError(
-            f"{config.kind} tokenizers are not part of this release of bertzoo; the backbone "
-            "can be used with token ids made elsewhere."
-        )
-    module, name, files = _KINDS[config.kind]
-    return getattr(importlib.import_module(f"bertzoo.tokenizers.{module}"), name), files
 
 
 def as_texts(texts) -> tf.Tensor:
@@ -228,12 +175,12 @@ def as_texts(texts) -> tf.Tensor:
         return texts
     if hasattr(texts, "ndim") and texts.ndim == 0:
         return as_texts(texts.item())
-    try:
-        texts = list(texts)
-    except TypeError as error:
+    # Not any iterable: a dictionary would give its keys, a set no order.
+    if isinstance(texts, Mapping | set | frozenset) or not hasattr(texts, "__iter__"):
         raise ValueError(
             f"texts must be a string or a list of strings; got {texts!r} ({type(texts).__name__})."
-        ) from error
+        )
+    texts = list(texts)
     for row, text in enumerate(texts):
         if not isinstance(text, str | bytes):
             raise ValueError(

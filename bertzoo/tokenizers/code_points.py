@@ -29,6 +29,11 @@ CJK_RANGES = (
     (0xF900, 0xFAFF),
     (0x2F800, 0x2FA1F),
 )
+# Characters that Final_Sigma passes over and that no category names: Word_Break MidLetter,
+# MidNumLet and Single_Quote of Unicode 14.0.
+CASE_IGNORABLE_PUNCTUATION = frozenset(
+    "'.:\u00b7\u0387\u055f\u05f4\u2018\u2019\u2024\u2027\ufe13\ufe52\ufe55\uff07\uff0e\uff1a"
+)
 SIGMA, SMALL_SIGMA, FINAL_SIGMA = "\u03a3", "\u03c3", "\u03c2"
 
 # What str.split() splits at and is no control character: Zs, the line and paragraph separators,
@@ -161,10 +166,8 @@ def final_sigma_pattern() -> str:
     case-ignorable characters in between do not count. It is meant for text from which control
     characters and white space are already gone.
     """
-    # The case-ignorable characters that no category names: Word_Break MidLetter, MidNumLet and
-    # Single_Quote of Unicode 14.0; the cased ones: Other_Lowercase and Other_Uppercase.
-    ignorable = set(map(ord, "'.:\u00b7\u0387\u055f\u05f4\u2018\u2019\u2024\u2027"
-                             "\ufe13\ufe52\ufe55\uff07\uff0e\uff1a"))  # fmt: skip
+    ignorable = set(map(ord, CASE_IGNORABLE_PUNCTUATION))
+    # Other_Lowercase and Other_Uppercase, as far as they are not letters.
     cased = {0xAA, 0xBA, *range(0x2160, 0x2180), *range(0x24B6, 0x24EA)}
     cased |= {*range(0x1F130, 0x1F14A), *range(0x1F150, 0x1F16A), *range(0x1F170, 0x1F18A)}
     for first, last in _ranges_that_may_change():

@@ -115,7 +115,9 @@ class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
         # What the model's own rules delete or turn into a space is no part of a token's span.
         hidden = {c: text for c, text in self._model.rules.items() if not text.strip(" ")}
         hidden |= {ord(" "): " ", ord(WORD_START): " "}
-        self._hidden = "".join(f"\\x{{{c:X}}}" for c in sorted(hidden) if c != ord(" "))
+        others = "".join(f"\\x{{{c:X}}}" for c in sorted(hidden) if c != ord(" "))
+        # Of texts in which a token begins at most one space too early.
+        self._single_spaces = f"(?: ?[^ {others}])* ?"
         special = set(self.special_ids)
         # Eager even if built inside a graph, so that every graph can capture them.
         with tf.init_scope(), tf.device("CPU:0"):
@@ -335,27 +337,28 @@ class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
         # last visible byte; one without any stands at the next. Bytes are counted as in `sources`,
         # which has an entry more than bytes for each row.
         row_starts = sources.row_splits  # (B + 1,)
+        base = tf.gather(row_starts, rows)  # (N,)
 
         def bytes_of(texts):
             return tf.io.decode_raw(tf.strings.reduce_join(texts, separator=" ") + " ", tf.uint8)
 
-        def by_table():
+        def one_space():
+            return starts + tf.cast(tf.gather(bytes_of(clean), base + starts) == ord(" "), tf.int64)
+
+        def all_hidden():
             shown, origins = _normalizer(self._hidden_table).normalize_with_offsets(clean)
             places = tf.gather(row_starts, origins.value_rowids()) + origins.values
-            return tf.boolean_mask(places, bytes_of(shown) != ord(" "))
+            visible = tf.boolean_mask(places, bytes_of(shown) != ord(" "))
+            first = tf.searchsorted(visible, base + starts)
+            last = tf.searchsorted(visible, base + ends) - 1
+            first = tf.gather(visible, tf.minimum(first, tf.size(visible) - 1)) - base
+            return first, tf.gather(visible, tf.maximum(last, 0)) - base + 1
 
-        def by_spaces():
-            return tf.where(bytes_of(clean) != ord(" "))[:, 0]
-
-        none_hidden = tf.reduce_all(tf.strings.regex_full_match(clean, f"[^{self._hidden}]*"))
-        visible = tf.cond(none_hidden, by_spaces, by_table)
-        base = tf.gather(row_starts, rows)
-        first = tf.searchsorted(visible, base + starts)
-        last = tf.searchsorted(visible, base + ends) - 1
-        first = tf.gather(visible, tf.minimum(first, tf.size(visible) - 1)) - base
+        is_simple = tf.reduce_all(tf.strings.regex_full_match(clean, self._single_spaces))
+        first, end = tf.cond(is_simple, lambda: (one_space(), ends), all_hidden)
+        # A space at the end of a row, and pieces that the op made of one character.
         first = tf.minimum(first, tf.gather(row_starts, rows + 1) - 2 - base)
-        last = tf.gather(visible, tf.maximum(last, 0)) - base
-        return first, tf.maximum(first, last) + 1
+        return first, tf.maximum(first + 1, end)
 
     def _second_quotes(self, texts, marked, sources, rows, ends):
         # 1 for each token that ends in a pair of quotes, of which the first one is counted.

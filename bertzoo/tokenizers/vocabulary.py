@@ -95,7 +95,13 @@ def check_vocabulary(
         seen[token] = line
         if "\n" in token or "\r" in token:
             raise ValueError(f"{where}, line {line}: the token {token!r} holds a line end.")
-        if len(token.encode("utf-8", "surrogatepass")) > MAX_TOKEN_BYTES:
+        try:
+            size_in_bytes = len(token.encode("utf-8"))
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{where}, line {line}: the token {token!r} cannot be written as UTF-8."
+            ) from error
+        if size_in_bytes > MAX_TOKEN_BYTES:
             raise ValueError(
                 f"{where}, line {line}: the token has {len(token)} characters; a token may have "
                 f"at most {MAX_TOKEN_BYTES} bytes."

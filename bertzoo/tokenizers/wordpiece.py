@@ -46,6 +46,9 @@ class WordPieceTokenizer(Tokenizer):
         vocabulary_size: How many tokens there must be (rows of a model's token table); None takes
             any number.
 
+    Attributes:
+        stand_ins: What stands for a character in clean text, see `wordpiece_model.py`.
+
     Raises:
         ValueError: if the vocabulary has a fault; the message names the file and the line.
 
@@ -101,8 +104,11 @@ class WordPieceTokenizer(Tokenizer):
         # Eager even if built inside a graph, so that every graph can capture them.
         with tf.init_scope(), tf.device("CPU:0"):
             self._normalizer_model = tf.constant(model.normalizer)
-            self._wordpiece_model = tf.constant(model.wordpiece)
-            self._tokens = tf.constant(self.vocabulary)
+            self.wordpiece_model = tf.constant(model.wordpiece)
+            self._continues_word = tf.constant(
+                [token.startswith(CONTINUATION) for token in self.vocabulary]
+            )
+        self.stand_ins = model.stand_ins
         self._max_bytes_place = wordpiece_model.max_word_bytes_place(model.wordpiece)
 
     def __reduce__(self):
@@ -133,8 +139,7 @@ class WordPieceTokenizer(Tokenizer):
             texts = as_texts(texts)
             if texts.shape.rank == 0:
                 return self.tokenize(texts[None])[0]
-            clean = self._normalizer().normalize(self._mark_special_tokens(texts))
-            tokens = self._tokenize_clean(self._lower_sigma(clean))
+            tokens = self._tokenize_clean(self.clean(texts))
             return tf.RaggedTensor.from_row_splits(tokens.ids, tokens.row_splits, validate=False)
 
     def tokenize_with_offsets(self, texts):
@@ -173,6 +178,22 @@ class WordPieceTokenizer(Tokenizer):
                 ends += tf.where(tokens.ids == self._ids[token], len(token) - 1, 0)
             return ids, ids.with_values(starts), ids.with_values(ends)
 
+    def clean(self, texts) -> tf.Tensor:
+        """Return texts as they are before they are split into words and tokens.
+
+        White space is a space, control characters are gone, and case and accents are as the
+        settings say. A character may be there as its stand-in (`stand_ins`, 36 rare ones).
+
+        Args:
+            texts: A list, array or string tensor `[batch]`.
+
+        Returns:
+            Strings `[batch]`.
+        """
+        with tf.device("CPU:0"):
+            texts = self._mark_special_tokens(as_texts(texts))
+            return self._lower_sigma(self._normalizer().normalize(texts))
+
     def continues_word(self, ids):
         """Return whether each token continues the word of the token before it (`##...`).
 
@@ -183,8 +204,9 @@ class WordPieceTokenizer(Tokenizer):
             Booleans of the same shape.
         """
         with tf.device("CPU:0"):
-            table = tf.constant([token.startswith(CONTINUATION) for token in self.vocabulary])
-            return tf.ragged.map_flat_values(lambda flat: tf.gather(table, flat), as_ids(ids))
+            return tf.ragged.map_flat_values(
+                lambda flat: tf.gather(self._continues_word, flat), as_ids(ids)
+            )
 
     def detokenize(self, ids):
         """Return text with one space between words; start, end and pad tokens are left out.
@@ -217,11 +239,11 @@ class WordPieceTokenizer(Tokenizer):
         return tf_text.FastBertNormalizer(model_buffer=self._normalizer_model)
 
     def _tokenize_clean(self, clean: tf.Tensor) -> Tokens:
-        tokens = _run_wordpiece(self._wordpiece_model, clean)
+        tokens = _run_wordpiece(self.wordpiece_model, clean)
 
         def tokenize_long(words):
             model = wordpiece_model.with_max_word_bytes(
-                self._wordpiece_model, self._max_bytes_place, long_words.MAX_BYTES
+                self.wordpiece_model, self._max_bytes_place, long_words.MAX_BYTES
             )
             return _run_wordpiece(model, words)
 

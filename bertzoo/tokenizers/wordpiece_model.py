@@ -1,8 +1,8 @@
 """The two models of the WordPiece graph: code points to clean text, and clean text to ids.
 
 FastWordpiece splits text at white space, punctuation and CJK by itself, by the Unicode version
-that its ICU has. Where it disagrees with BERT's rule, the table of the first model decides: it
-puts spaces around what the op would not split, and writes a stand-in (in text and vocabulary
+that its ICU has: another one here than on an old server. So the table of the first model decides:
+it puts spaces around punctuation outside ASCII, and writes a stand-in (in text and vocabulary
 alike) for what the op would wrongly split.
 """
 
@@ -30,10 +30,17 @@ USERS_MARK = 0xFDEF
 
 
 class WordPieceModel(NamedTuple):
-    """What the graph needs: the models of the two ops, as uint8 arrays."""
+    """What the graph needs.
+
+    Attributes:
+        normalizer: The code point table, a flatbuffer, uint8.
+        wordpiece: The vocabulary, a flatbuffer, uint8.
+        stand_ins: The character that stands for a character, in clean text and vocabulary.
+    """
 
     normalizer: np.ndarray
     wordpiece: np.ndarray
+    stand_ins: dict[str, str]
 
 
 def build_wordpiece_model(
@@ -59,7 +66,7 @@ def build_wordpiece_model(
     """
     in_use = set(map(ord, set("".join(vocabulary))))
     free = [code_point for code_point in _STAND_INS if code_point not in in_use]
-    wrongly_split, not_split = _disagreements()
+    wrongly_split, spaced = _wrongly_split(), _spaced_punctuation()
     assert len(free) >= len(wrongly_split) + len(special_tokens), "no stand-in is left"
     stand_ins = {chr(c): chr(free.pop()) for c in sorted(wrongly_split)}
     special = {token: chr(free.pop()) for token in special_tokens}
@@ -67,7 +74,7 @@ def build_wordpiece_model(
     table = dict(code_points.folding_table(lowercase, strip_accents))
     if lowercase:
         del table[ord(code_points.SIGMA)]
-    changes = stand_ins | {chr(c): f" {chr(c)} " for c in not_split}
+    changes = stand_ins | {chr(c): f" {chr(c)} " for c in spaced}
     for code_point in map(ord, changes):
         table.setdefault(code_point, chr(code_point))
     for code_point, text in table.items():
@@ -81,6 +88,7 @@ def build_wordpiece_model(
     return WordPieceModel(
         normalizer_model.build_model(table),
         _build_fast_wordpiece(spelled, special.get(unknown_token, unknown_token), max_word_bytes),
+        stand_ins,
     )
 
 
@@ -109,27 +117,41 @@ def _build_fast_wordpiece(spelled: list[str], unknown: str, max_word_bytes: int)
                 placeholder = f"[{placeholder}]"
             spelled[index] = placeholder
             known.add(placeholder)
+    # The op wants at least one token that text could yield: a control character, which cleaning
+    # deletes, for vocabularies of special tokens alone.
+    unreachable = next(c for c in map(chr, range(1, 9)) if c not in known)
     buffer = tf_text.build_fast_wordpiece_model(
-        spelled, max_word_bytes, CONTINUATION, unknown, False, False
+        [*spelled, unreachable], max_word_bytes, CONTINUATION, unknown, False, False
     )
     return np.frombuffer(bytes(buffer), np.uint8)
 
 
 @functools.cache
-def _disagreements() -> tuple[frozenset[int], frozenset[int]]:
-    # The code points that the op splits at and BERT does not, and the reverse. Which they are
-    # depends on the Unicode version of the op's ICU, so the op itself is asked: with this
-    # vocabulary "a", the character and "b" are one unknown word unless the character splits.
-    # Not asked are ideographs, whose ranges are the same in both, and letters, marks and numbers,
-    # which are never punctuation.
-    ranges = (range(1, 0x3400), range(0xA000, 0xAC00), range(0xFB00, 0x20000))
-    asked = [c for c in itertools.chain(*ranges) if unicode_14.category(c)[0] not in "LMN"]
+def _spaced_punctuation() -> frozenset[int]:
+    # Left to the op are those that the rule for capital sigma looks through (spaces would hide
+    # what is behind them); they are as old as Unicode, so every op splits at them.
+    ranges = itertools.chain(range(0x80, 0x3400), range(0xA000, 0xAC00), range(0xF900, 0x20000))
+    ignorable = set(map(ord, code_points.CASE_IGNORABLE_PUNCTUATION))
+    return frozenset(c for c in ranges if code_points.is_punctuation(c)) - ignorable
+
+
+@functools.cache
+def _wrongly_split() -> frozenset[int]:
+    # Which they are depends on the op's ICU, so the op itself is asked: with this vocabulary "a",
+    # the character and "b" are one unknown word unless the character splits. Not asked are
+    # ideographs, whose ranges are the same in both, and letters, marks and numbers, which never
+    # are punctuation.
+    ranges = itertools.chain(range(1, 0x3400), range(0xA000, 0xAC00), range(0xFB00, 0x20000))
+    asked = [c for c in ranges if unicode_14.category(c)[0] not in "LMN"]
     buffer = _build_fast_wordpiece(["[UNK]", "a", "b"], "[UNK]", max_word_bytes=100)
     with tf.device("CPU:0"):
         op = tf_text.FastWordpieceTokenizer(model_buffer=tf.constant(buffer))
         counts = op.tokenize([f"a{chr(c)}b" for c in asked]).row_lengths().numpy()
-    splits = {code_point for code_point, count in zip(asked, counts, strict=True) if count > 1}
-    should = {code_point for code_point in asked if code_points.is_punctuation(code_point)}
-    # What cleaning deletes or turns into a space does not reach the op.
-    gone = {c for c in splits if not code_points.folded(c, False, False).strip()}
-    return frozenset(splits - should - gone), frozenset(should - splits)
+    splits = (code_point for code_point, count in zip(asked, counts, strict=True) if count > 1)
+    return frozenset(
+        code_point
+        for code_point in splits
+        if not code_points.is_punctuation(code_point)
+        # What cleaning deletes or turns into a space does not reach the op.
+        and code_points.folded(code_point, False, False).strip()
+    )

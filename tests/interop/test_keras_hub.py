@@ -254,9 +254,7 @@ def test_a_vocabulary_goes_along_and_keras_hub_predicts_on_strings(tmp_path):
         ("albert", {"activation": "relu"}, "activation"),
     ],
 )
-def test_what_keras_hub_cannot_express_is_refused_with_the_reason(
-    family, change, reason, tmp_path
-):
+def test_what_keras_hub_cannot_express_is_refused_with_the_reason(family, change, reason, tmp_path):
     config = OURS[family].replace(**change)
     write_ours(tmp_path / "ours", config)
     with pytest.raises(ValueError, match="keras_hub cannot express") as error:

@@ -178,9 +178,7 @@ def test_dense_modules_and_normalize_give_their_vectors(layout, encoder, tmp_pat
 
 
 def test_a_module_that_is_not_read_is_named_and_the_encoder_stays_usable(encoder, tmp_path):
-    model = their_model(
-        encoder, modules.Pooling(20, pooling_mode="mean"), modules.LayerNorm(20)
-    )
+    model = their_model(encoder, modules.Pooling(20, pooling_mode="mean"), modules.LayerNorm(20))
     model.save(str(tmp_path))
     with pytest.raises(ValueError, match="module LayerNorm"):
         checkpoints.open_checkpoint(tmp_path)
@@ -192,6 +190,6 @@ def test_a_module_that_is_not_read_is_named_and_the_encoder_stays_usable(encoder
 @pytest.mark.parametrize("mode", ["weightedmean", "lasttoken", ("mean", "cls")])
 def test_a_pooling_that_is_not_read_is_named(mode, encoder, tmp_path):
     their_model(encoder, modules.Pooling(20, pooling_mode=mode)).save(str(tmp_path))
-    with pytest.raises(ValueError, match="bertzoo (has|does)") as error:
+    with pytest.raises(ValueError, match=r"bertzoo (has|does)") as error:
         checkpoints.open_checkpoint(tmp_path)
     assert (mode if isinstance(mode, str) else "mean, cls") in str(error.value)

@@ -148,6 +148,20 @@ def test_an_unknown_input_is_named():
         build.shared_backbone("bert")(inputs)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("token_ids", np.array([3, 7, 9], "int32")),
+        ("padding_mask", np.ones((3, 5), "int32")),
+        ("segment_ids", np.zeros((2, 7), "int32")),
+    ],
+)
+def test_an_input_of_the_wrong_shape_is_named(name, value):
+    inputs = {**cases.random_inputs(SMALL), name: value}
+    with pytest.raises(ValueError, match=name):
+        build.shared_backbone("bert")(inputs)
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int64", "uint8"])
 def test_a_mask_of_another_integer_type_means_the_same(dtype):
     inputs = cases.random_inputs(SMALL)
@@ -174,7 +188,8 @@ def test_an_input_longer_than_the_position_table_is_refused(row):
         build.shared_backbone(row)(inputs)
 
 
-def test_an_input_of_one_token_equals_the_reference():
+@pytest.mark.filterwarnings("error")
+def test_an_input_of_one_token_equals_the_reference_without_a_warning():
     inputs = cases.random_inputs(SMALL, length=7)
     inputs = {name: value[:1, :1] for name, value in inputs.items()}
     expected = reference_outputs("bert", inputs)

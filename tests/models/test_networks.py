@@ -53,8 +53,11 @@ def test_variables_are_those_of_the_weight_contract(row):
     assert shapes == cases.variable_shapes(config, head)
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [(kind, dtype) for kind in sorted(KINDS) for dtype in ("bfloat16", "mixed_bfloat16")]
+    + [("masked_lm", "mixed_float16")],
+)
 def test_outputs_are_float32_in_half_precision(kind, dtype):
     config, head, inputs, weights = case(KINDS[kind])
     expected = named(encoder.head_outputs(config, head, weights, inputs))
@@ -135,6 +138,29 @@ def test_only_the_masked_positions_are_projected_on_the_vocabulary(row):
         if tensor.shape.rank and tensor.shape[-1] == 31
     ]
     assert [shape.num_elements() for shape in wide] == [3 * 2 * 31]
+
+
+@pytest.mark.parametrize("position", [7, 8, -1])
+def test_a_position_outside_its_row_never_reads_another_row(position):
+    # Tokens lie flat inside, row after row: position 8 of row 0 would be position 1 of row 1.
+    _, _, inputs, _ = case("masked_lm")
+    network = build.shared_network("masked_lm")
+    inputs["mask_positions"] = np.array([[0, 0], [position, 1], [0, 0]], "int32")
+    other = {name: value.copy() for name, value in inputs.items()}
+    for row in (0, 2):
+        other["token_ids"][row] = (other["token_ids"][row] + 11) % 31
+    before, after = (logits_or_refusal(network, values) for values in (inputs, other))
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-5)
+
+
+def logits_or_refusal(network, inputs):
+    """Return the logits of row 1; a network may also refuse the positions, by name."""
+    try:
+        return build.to_float32(network(inputs))[1]
+    except ValueError as error:
+        if "mask_positions" not in str(error):
+            raise
+        return np.zeros(0)
 
 
 def test_a_tied_decoder_follows_the_token_table():

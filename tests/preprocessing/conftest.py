@@ -7,12 +7,12 @@ import pytest
 from bertzoo.preprocessing.preprocessor import Preprocessor
 from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a b c d e f g ##s . cat dog mat the on sat".split()
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] a b c d e f g ##s . cat dog mat the on sat"
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return WordPieceTokenizer(WORDS)
+    return WordPieceTokenizer(WORDS.split())
 
 
 @pytest.fixture(scope="session")

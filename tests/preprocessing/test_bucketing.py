@@ -11,8 +11,7 @@ from bertzoo.preprocessing.texts import read_texts
 @pytest.fixture(scope="module")
 def texts():
     random = np.random.default_rng(5)
-    words = np.array("a b c d e f g cat dog mat the on sat".split())
-    return [" ".join(random.choice(words, n)) for n in random.integers(0, 60, 101)]
+    return [" ".join(random.choice(list("abcdefg"), n)) for n in random.integers(0, 60, 101)]
 
 
 def batches_of(texts, preprocessor, batch_size):
@@ -20,7 +19,7 @@ def batches_of(texts, preprocessor, batch_size):
         bucketing.text_chunks(read_texts(texts), chunk=7), preprocessor
     )
     plan = bucketing.plan_batches(rows.lengths, preprocessor, batch_size)
-    return plan, list(bucketing.bucketed_batches(rows, plan, preprocessor).as_numpy_iterator())
+    return plan, list(bucketing.planned_batches(rows, plan, preprocessor).as_numpy_iterator())
 
 
 @pytest.mark.parametrize("padding", ["bucketed", "longest", "fixed"])

@@ -106,9 +106,9 @@ def test_config_holds_the_vocabulary_and_rebuilds_the_layer(tokenizer):
 
 
 def test_config_keeps_how_the_tokenizer_reads_text():
-    words = "[PAD] [UNK] <s> </s> <m> Cat cat e é".split()
+    words = "[PAD] [UNK] <s> </s> <m> Cat cat e é"
     tokenizer = WordPieceTokenizer(
-        words,
+        words.split(),
         lowercase=False,
         strip_accents=True,
         special_tokens_in_text=True,

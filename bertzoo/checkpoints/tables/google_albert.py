@@ -42,6 +42,7 @@ CONFIG = ConfigMap(
     },
     required=hf_albert.CONFIG.required,
     defaults={
+        "hidden_act": "gelu",
         "num_hidden_groups": 1,
         "inner_group_num": 1,
         "hidden_dropout_prob": 0.0,
