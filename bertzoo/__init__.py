@@ -11,10 +11,12 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Backbone": "bertzoo.models.backbone",
     "BackboneConfig": "bertzoo.config",
+    "BytePairTokenizer": "bertzoo.tokenizers.byte_pair",
     "HeadConfig": "bertzoo.config",
     "MaskedLM": "bertzoo.tasks.masked_lm",
     "Preprocessor": "bertzoo.preprocessing.preprocessor",
     "QuestionAnswerer": "bertzoo.tasks.question_answerer",
+    "SentencePieceTokenizer": "bertzoo.tokenizers.sentence_piece",
     "TextClassifier": "bertzoo.tasks.text_classifier",
     "TextEmbedder": "bertzoo.tasks.text_embedder",
     "TokenClassifier": "bertzoo.tasks.token_classifier",

@@ -23,7 +23,33 @@ HEAD_KINDS = (
     "text_embedder",
 )
 POOLINGS = ("cls", "max", "mean", "mean_sqrt")
-TOKENIZER_KINDS = ("wordpiece", "byte_pair", "sentence_piece")
+# What each kind of tokenizer has unless it is said otherwise: BERT's, RoBERTa's and ALBERT's.
+TOKENIZER_KINDS = {
+    "wordpiece": {
+        "lowercase": True,
+        "start_token": "[CLS]",
+        "end_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "unknown_token": "[UNK]",
+        "mask_token": "[MASK]",
+    },
+    "byte_pair": {
+        "lowercase": False,
+        "start_token": "<s>",
+        "end_token": "</s>",
+        "pad_token": "<pad>",
+        "unknown_token": "<unk>",
+        "mask_token": "<mask>",
+    },
+    "sentence_piece": {
+        "lowercase": True,
+        "start_token": "[CLS]",
+        "end_token": "[SEP]",
+        "pad_token": "<pad>",
+        "unknown_token": "<unk>",
+        "mask_token": "[MASK]",
+    },
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,8 +340,9 @@ class TokenizerConfig(Config):
 
     Args:
         kind: `wordpiece`, `byte_pair` or `sentence_piece`.
-        lowercase: Whether text is lower-cased.
+        lowercase: Whether text is lower-cased (never with byte_pair).
         strip_accents: Whether combining marks are removed; None follows `lowercase`, as BERT.
+        add_prefix_space: Whether a text gets a space in front (byte_pair only).
         start_token: First token of a packed input.
         end_token: Token after each segment.
         pad_token: Token that fills the rest.
@@ -324,26 +351,34 @@ class TokenizerConfig(Config):
         sequence_length: Length to which inputs are truncated by default; None means the
             backbone's `max_sequence_length`.
 
-    Example:
+    `lowercase` and the special tokens follow the kind where they are None.
 
-    >>> TokenizerConfig(lowercase=False).to_dict(defaults=False)
-    {'lowercase': False}
+    >>> TokenizerConfig(kind="byte_pair").mask_token
+    '<mask>'
     """
 
     kind: str = "wordpiece"
-    lowercase: bool = True
+    lowercase: bool | None = None
     strip_accents: bool | None = None
-    start_token: str = "[CLS]"
-    end_token: str = "[SEP]"
-    pad_token: str = "[PAD]"
-    unknown_token: str = "[UNK]"
-    mask_token: str = "[MASK]"
+    add_prefix_space: bool = False
+    start_token: str | None = None
+    end_token: str | None = None
+    pad_token: str | None = None
+    unknown_token: str | None = None
+    mask_token: str | None = None
     sequence_length: int | None = None
 
     def __post_init__(self):
-        """Check every field."""
+        """Fill in what the kind says, and check every field."""
         self._check_types()
-        self._check_choice("kind", TOKENIZER_KINDS)
+        self._check_choice("kind", tuple(TOKENIZER_KINDS))
+        for name, value in TOKENIZER_KINDS[self.kind].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if self.kind == "byte_pair" and self.lowercase:
+            raise ValueError("byte_pair tokenizers keep case: lowercase must be False.")
+        if self.kind != "byte_pair" and self.add_prefix_space:
+            raise ValueError(f"add_prefix_space is not a setting of {self.kind} tokenizers.")
         if self.sequence_length is not None and self.sequence_length < 3:
             raise ValueError(
                 f"sequence_length must leave room for two special tokens and one more; "

@@ -157,6 +157,8 @@ def _write_tokenizer(directory: pathlib.Path, opened: Checkpoint, model_type: st
     raw["model_max_length"] = tokenizer.sequence_length or opened.config.max_sequence_length
     if kind == "wordpiece":
         raw |= {"do_lower_case": tokenizer.lowercase, "strip_accents": tokenizer.strip_accents}
+    elif kind == "byte_pair":
+        raw["add_prefix_space"] = tokenizer.add_prefix_space
     elif kind == "sentence_piece":
         raw["do_lower_case"] = tokenizer.lowercase
     write_json(directory / "tokenizer_config.json", raw)

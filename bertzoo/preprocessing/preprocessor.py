@@ -3,15 +3,17 @@
 import keras
 import tensorflow as tf
 
-from bertzoo.config import TokenizerConfig
 from bertzoo.preprocessing import packing, texts
-from bertzoo.tokenizers.base import Tokenizer
-from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
+from bertzoo.tokenizers.base import TOKENIZERS, Tokenizer, tokenizer_class
 
 # B batch  T length  P predictions
 
-# RoBERTa's form has two end tokens between the texts of a pair (Liu et al. 2019); the others one.
-NUM_SEPARATORS = {"wordpiece": 1, "sentence_piece": 1, "byte_pair": 2}
+# How each kind of tokenizer packs, as fields of `packing.PackingForm`.
+FORMS = {
+    "wordpiece": {},
+    "byte_pair": {"num_separators": 2, "odd_token_to_longer": True},
+    "sentence_piece": {},
+}
 PADDINGS = ("bucketed", "longest", "fixed")
 
 
@@ -55,7 +57,7 @@ class Preprocessor(keras.layers.Layer):
             start=tokenizer.start_id,
             end=tokenizer.end_id,
             pad=tokenizer.pad_id,
-            num_separators=NUM_SEPARATORS[tokenizer.config.kind],
+            **FORMS[tokenizer.config.kind],
         )
         shortest = form.num_special(is_pair=True)
         if sequence_length < shortest:
@@ -64,6 +66,7 @@ class Preprocessor(keras.layers.Layer):
                 f"got {sequence_length}."
             )
         self.tokenizer = tokenizer
+        self.tokenizer_resources = tokenizer.resources  # found here when a graph is saved
         self.sequence_length = sequence_length
         self.padding = padding
         self.num_segments = num_segments
@@ -159,17 +162,7 @@ class Preprocessor(keras.layers.Layer):
 
         Only the mask token is read so; other special tokens in the text stay ordinary text.
         """
-        pieces = tf.strings.split(text, self.tokenizer.config.mask_token)  # (B, pieces)
-        tokens = tf.cast(self.tokenizer(pieces.values), "int32")
-        mask = tf.fill([tokens.nrows(out_type=tf.int32), 1], self.tokenizer.mask_id)
-        tokens = tf.concat([tokens, mask], axis=1)
-        tokens = tf.RaggedTensor.from_nested_row_splits(
-            tokens.values,
-            [tf.cast(pieces.row_splits, "int64"), tf.cast(tokens.row_splits, "int64")],
-            validate=False,
-        ).merge_dims(1, 2)  # (B, tokens): each piece and a mask behind it
-        lengths = tf.maximum(tf.cast(tokens.row_lengths(), "int32") - 1, 0)
-        tokens = packing.keep_first(tokens, lengths)  # but none behind the last piece
+        tokens = self.tokenizer.tokenize_masked(text)
         return packing.pack(tokens, None, self.form, self.sequence_length)
 
     def preprocess_masked(self, inputs):
@@ -265,10 +258,15 @@ def preprocessor_of_checkpoint(checkpoint, sequence_length=None, padding="bucket
     config = checkpoint.tokenizer
     if config is None or "vocabulary" not in checkpoint.files:
         return None, f"{checkpoint.name} comes without a vocabulary"
-    if config.kind != "wordpiece":
+    if config.kind not in TOKENIZERS:
         return None, (
             f"{checkpoint.name} has a {config.kind} vocabulary, and tokenizers of that kind are "
             "not part of this release"
+        )
+    if config.kind == "sentence_piece" and config.start_token == "<s>":
+        return None, (
+            f"{checkpoint.name} has the vocabulary of XLM-RoBERTa, whose ids are not those of its "
+            "SentencePiece model; it is not part of this release"
         )
     positions = checkpoint.config.max_sequence_length
     if sequence_length is None:
@@ -284,18 +282,9 @@ def preprocessor_of_checkpoint(checkpoint, sequence_length=None, padding="bucket
 
 
 def _tokenizer_config(tokenizer):
-    return {
-        "config": tokenizer.config.to_dict(),
-        "vocabulary": list(tokenizer.vocabulary),
-        "special_tokens_in_text": tokenizer.special_tokens_in_text,
-    }
+    return {"kind": tokenizer.config.kind, **tokenizer.arguments()}
 
 
 def _tokenizer_from_config(config):
-    fields = TokenizerConfig.from_dict(config["config"]).to_dict()
-    kind = fields.pop("kind")
-    if kind != "wordpiece":
-        raise ValueError(f"a saved preprocessor has a wordpiece tokenizer; got {kind}.")
-    return WordPieceTokenizer(
-        config["vocabulary"], special_tokens_in_text=config["special_tokens_in_text"], **fields
-    )
+    arguments = dict(config)
+    return tokenizer_class(arguments.pop("kind")).from_arguments(arguments)

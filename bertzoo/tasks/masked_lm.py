@@ -15,7 +15,8 @@ class Fill(typing.NamedTuple):
     """One word for one masked place.
 
     Args:
-        token: As in the vocabulary; a `##` in front means that it goes on with the word before.
+        token: As in the vocabulary: a `##` in front (WordPiece) means that it goes on with the
+            word before, a `Ġ` (byte-level BPE) that there is a space before it.
         score: Its probability.
         text: The text with the word in that place; other masks stay.
     """
@@ -109,8 +110,8 @@ class MaskedLM(Task):
         fills = []
         for token_id in best:
             token = self.tokenizer.id_to_token(int(token_id))
-            filled = f"{before.rstrip()}{token[2:]}" if token.startswith("##") else before + token
-            fills.append(Fill(token, float(probabilities[token_id]), filled + after))
+            filled = self.tokenizer.join_token(before, int(token_id)) + after
+            fills.append(Fill(token, float(probabilities[token_id]), filled))
         return fills
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Mapping
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -22,7 +23,7 @@ from bertzoo.tokenizers import (
     offsets,
     sentence_piece_model,
 )
-from bertzoo.tokenizers.base import Tokenizer, as_ids, as_texts
+from bertzoo.tokenizers.base import SPECIAL_TOKENS, Tokenizer, as_ids, as_texts
 from bertzoo.tokenizers.code_points import compatibility_table
 from bertzoo.tokenizers.final_sigma import lower_sigma
 
@@ -34,7 +35,7 @@ _MASK_MARKS = tuple(range(0xFDD0, 0xFDF0))
 _QUOTES_MARKS = (0x378, 0x379, 0x380, 0x381, 0x382, 0x383, 0x38B, 0x38D, 0x3A2, 0x530)
 
 
-class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
+class SentencePieceTokenizer(Tokenizer):
     """ALBERT's tokenizer.
 
     White space becomes single spaces; two grave accents or apostrophes become a quotation mark;
@@ -49,7 +50,8 @@ class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
     parts, cut before a space, or inside a run of more than 32 kB without one.
 
     Args:
-        model: Path of a model file (`spiece.model`, `30k-clean.model`), or its content.
+        vocabulary: Path of a SentencePiece model (`spiece.model`, `30k-clean.model`), or the
+            content of such a file.
         lowercase: Whether text is lower-cased.
         strip_accents: Whether NFKD is applied and combining marks are removed; None means yes,
             whatever the case.
@@ -72,9 +74,15 @@ class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
     'deja vu!'
     """
 
+    FILES = {  # noqa: RUF012
+        "vocabulary": "a SentencePiece model (spiece.model, 30k-clean.model or vocabulary.spm)"
+    }
+    SETTINGS = ("lowercase", "strip_accents", *SPECIAL_TOKENS, "sequence_length")
+    max_token_bytes = None
+
     def __init__(
         self,
-        model: str | os.PathLike | bytes,
+        vocabulary: str | os.PathLike | bytes,
         lowercase: bool = True,
         strip_accents: bool | None = None,
         start_token: str = "[CLS]",
@@ -97,7 +105,7 @@ class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
             mask_token=mask_token,
             sequence_length=sequence_length,
         )
-        self._model, where = sentence_piece_model.read_model(model)
+        self._model, where = sentence_piece_model.read_model(vocabulary)
         pieces = self._model.pieces
         super().__init__(config, pieces, vocabulary_size, where)
         unknown = pieces[self._model.kinds.index(sentence_piece_model.UNKNOWN)]
@@ -135,21 +143,18 @@ class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
             self._digit_comma = digit_comma.DigitComma(
                 pieces, self._ids, self.unknown_id, self._op
             )
-        # A SavedModel holds the op's model only if it finds the way to it.
-        self._track_trackable(self._op, "sentence_piece")
+        self.resources = self._op  # a SavedModel holds the model only if it finds the way to it
 
-    def __reduce__(self):
-        """Pickle and copy by building again: an op's resource can be neither."""
-        return _rebuild, (self.get_config(),)
-
-    def get_config(self) -> dict:
-        """Return the settings and the model file as JSON values; see `Tokenizer.from_config`."""
+    def arguments(self) -> dict:
+        """Return what `from_arguments` takes to build the tokenizer again, ready for JSON."""
         content = base64.b64encode(self._model.content).decode("ascii")
-        return {"config": self.config.to_dict(), "model": content}
+        settings = {name: getattr(self.config, name) for name in self.SETTINGS}
+        return {"vocabulary": content, **settings}
 
     @classmethod
-    def _from_config(cls, settings: dict, values: dict) -> SentencePieceTokenizer:
-        return cls(base64.b64decode(values["model"]), **settings)
+    def from_arguments(cls, arguments: Mapping) -> SentencePieceTokenizer:
+        """Build the tokenizer that `arguments` described."""
+        return cls(**{**arguments, "vocabulary": base64.b64decode(arguments["vocabulary"])})
 
     @property
     def strips_accents(self) -> bool:
@@ -280,11 +285,16 @@ class SentencePieceTokenizer(Tokenizer, tf.__internal__.tracking.Trackable):
                 lambda flat: tf.gather(self._continues_word, flat), as_ids(ids)
             )
 
-    def append(self, text: str, token: str) -> str:
-        """Return a text with a token written behind it, as a word or as the end of a word."""
-        if not token.startswith(WORD_START):
-            return text.rstrip() + token
-        return text.rstrip() + " " * bool(text.strip()) + token.removeprefix(WORD_START)
+    def join_token(self, before: str, token_id: int) -> str:
+        """Return a text and a token in the place of a mask behind it, as a word or within one.
+
+        Raises:
+            ValueError: if there is no such id.
+        """
+        token, before = self.id_to_token(token_id), before.rstrip()
+        if token.startswith(WORD_START) and before:
+            return before + token.replace(WORD_START, " ")
+        return before + token.removeprefix(WORD_START)
 
     def _pieces_as_text(self) -> list[str]:
         texts = [piece.replace(WORD_START, " ") for piece in self.vocabulary]
@@ -385,7 +395,3 @@ def _free(code_points, used: set[str]) -> list[str]:
     free = [chr(c) for c in code_points if chr(c) not in used]
     assert len(free) >= 2, "no piece holds code points without a meaning"
     return free[:2]
-
-
-def _rebuild(values: dict) -> SentencePieceTokenizer:
-    return Tokenizer.from_config(values)

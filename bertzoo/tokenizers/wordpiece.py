@@ -17,7 +17,7 @@ import tensorflow_text as tf_text
 
 from bertzoo.config import TokenizerConfig
 from bertzoo.tokenizers import long_words, offsets, wordpiece_model
-from bertzoo.tokenizers.base import Tokenizer, as_ids, as_texts
+from bertzoo.tokenizers.base import SPECIAL_TOKENS, Tokenizer, as_ids, as_texts
 from bertzoo.tokenizers.final_sigma import lower_sigma
 from bertzoo.tokenizers.long_words import Tokens
 from bertzoo.tokenizers.vocabulary import read_vocabulary
@@ -59,6 +59,9 @@ class WordPieceTokenizer(Tokenizer):
     >>> tokenizer(["Unaffable, déjà vu!"]).to_list()
     [[5, 6, 7, 8, 9, 10, 1]]
     """
+
+    FILES = {"vocabulary": "a vocabulary file (vocab.txt or vocabulary.txt)"}  # noqa: RUF012
+    SETTINGS = ("lowercase", "strip_accents", *SPECIAL_TOKENS, "sequence_length")
 
     def __init__(
         self,
@@ -110,12 +113,6 @@ class WordPieceTokenizer(Tokenizer):
             )
         self.stand_ins = model.stand_ins
         self._max_bytes_place = wordpiece_model.max_word_bytes_place(model.wordpiece)
-
-    def __reduce__(self):
-        """Pickle and copy by building again: the models are made from the vocabulary."""
-        settings = self.config.to_dict()
-        del settings["kind"]
-        return _rebuild, (self.vocabulary, self.special_tokens_in_text, settings)
 
     @property
     def strips_accents(self) -> bool:
@@ -235,6 +232,17 @@ class WordPieceTokenizer(Tokenizer):
             text = tf.strings.reduce_join(self.ids_to_tokens(ids), axis=-1, separator=" ")
             return tf.strings.regex_replace(text, f" {CONTINUATION}", "")
 
+    def join_token(self, before: str, token_id: int) -> str:
+        """Return a text and a token in the place of a mask behind it; `##...` is joined to it.
+
+        Raises:
+            ValueError: if there is no such id.
+        """
+        token = self.id_to_token(token_id)
+        if token.startswith(CONTINUATION):
+            return before.rstrip() + token.removeprefix(CONTINUATION)
+        return before + token
+
     def _normalizer(self) -> tf_text.FastBertNormalizer:
         return tf_text.FastBertNormalizer(model_buffer=self._normalizer_model)
 
@@ -280,9 +288,3 @@ def _run_wordpiece(model: tf.Tensor, texts: tf.Tensor) -> Tokens:
     op = tf_text.FastWordpieceTokenizer(model_buffer=model, token_out_type=tf.int32)
     ids, starts, ends = op.tokenize_with_offsets(texts)
     return Tokens(ids.values, starts.values, ends.values, ids.row_splits)
-
-
-def _rebuild(vocabulary, special_tokens_in_text, settings) -> WordPieceTokenizer:
-    return WordPieceTokenizer(
-        vocabulary, special_tokens_in_text=special_tokens_in_text, **settings
-    )
