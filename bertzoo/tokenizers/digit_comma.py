@@ -80,9 +80,7 @@ class DigitComma:
             # A ragged gather: each token takes a run of the pool, its own place or its rule's.
             size = tf.size(ids, tf.int64)
             has_rule, rule = rules >= 0, tf.maximum(rules, 0)
-            first = tf.where(
-                has_rule, size + tf.gather(self._ids.row_splits, rule), tf.range(size)
-            )
+            first = tf.where(has_rule, size + tf.gather(self._ids.row_splits, rule), tf.range(size))
             count = tf.where(has_rule, tf.gather(self._ids.row_lengths(), rule), 1)
             runs = tf.ragged.range(first, first + count)
 

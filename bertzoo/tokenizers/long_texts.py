@@ -42,7 +42,6 @@ def cut(texts: tf.Tensor, max_bytes: int = MAX_BYTES) -> Parts:
         The `Parts`; texts that are short enough are one part each.
 
     Example:
-
     >>> cut(tf.constant(["ab cd ef", "", "x"]), max_bytes=6).texts.numpy().tolist()
     [b'ab', b' cd', b' ef', b'', b'x']
     """
@@ -67,7 +66,9 @@ def cut(texts: tf.Tensor, max_bytes: int = MAX_BYTES) -> Parts:
         return Parts(parts.values, parts.row_splits, tf.cast(starts.values, tf.int64))
 
     def whole():
-        return Parts(texts, tf.range(tf.size(texts, tf.int64) + 1), tf.zeros_like(lengths, tf.int64))
+        return Parts(
+            texts, tf.range(tf.size(texts, tf.int64) + 1), tf.zeros_like(lengths, tf.int64)
+        )
 
     return tf.cond(tf.reduce_any(is_long), in_parts, whole)
 

@@ -23,16 +23,10 @@ from bertzoo.tokenizers import (
     offsets,
     sentence_piece_model,
 )
+from bertzoo.tokenizers.albert_cleaning import AlbertCleaning
 from bertzoo.tokenizers.base import SPECIAL_TOKENS, Tokenizer, as_ids, as_texts
-from bertzoo.tokenizers.code_points import compatibility_table
-from bertzoo.tokenizers.final_sigma import lower_sigma
 
 WORD_START = "\u2581"  # SentencePiece's sign for a space
-# Code points without a meaning stand for what a text does not spell: noncharacters of three
-# bytes for the mask token, unassigned ones of two bytes for a pair of quotes. The first that no
-# piece holds is the mark, the second what the user's own become.
-_MASK_MARKS = tuple(range(0xFDD0, 0xFDF0))
-_QUOTES_MARKS = (0x378, 0x379, 0x380, 0x381, 0x382, 0x383, 0x38B, 0x38D, 0x3A2, 0x530)
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -68,7 +62,6 @@ class SentencePieceTokenizer(Tokenizer):
         ValueError: if the file is no SentencePiece model, is cut off, or lacks a special token.
 
     Example:
-
     >>> tokenizer = SentencePieceTokenizer("spiece.model")
     >>> tokenizer.detokenize(tokenizer(["Déjà vu!"])).numpy()[0].decode()
     'deja vu!'
@@ -114,12 +107,7 @@ class SentencePieceTokenizer(Tokenizer):
                 f"{where}: the unknown token of this model is {unknown!r}; got "
                 f"unknown_token={unknown_token!r}."
             )
-        used = set().union(*pieces)
-        self._mask_mark, users_mask = _free(_MASK_MARKS, used)
-        self._quotes_mark, self._users_quotes = _free(_QUOTES_MARKS, used)
-        table = dict(compatibility_table(lowercase, self.strips_accents))
-        table[ord(self._mask_mark)] = users_mask
-        table[ord(self._quotes_mark)] = '"'
+        self._cleaning = AlbertCleaning(lowercase, self.strips_accents, set().union(*pieces))
         # What the model's own rules delete or turn into a space is no part of a token's span.
         hidden = {c: text for c, text in self._model.rules.items() if not text.strip(" ")}
         hidden |= {ord(" "): " ", ord(WORD_START): " "}
@@ -129,7 +117,6 @@ class SentencePieceTokenizer(Tokenizer):
         special = set(self.special_ids)
         # Eager even if built inside a graph, so that every graph can capture them.
         with tf.init_scope(), tf.device("CPU:0"):
-            self._table = tf.constant(normalizer_model.build_model(table))
             self._hidden_table = tf.constant(normalizer_model.build_model(hidden))
             self._is_blank = tf.constant([not piece.strip(WORD_START) for piece in pieces])
             self._continues_word = tf.constant(
@@ -140,9 +127,7 @@ class SentencePieceTokenizer(Tokenizer):
             )
             self._written = tf.constant(self._pieces_as_text())
             self._op = self._build_op(where)
-            self._digit_comma = digit_comma.DigitComma(
-                pieces, self._ids, self.unknown_id, self._op
-            )
+            self._digit_comma = digit_comma.DigitComma(pieces, self._ids, self.unknown_id, self._op)
         self.resources = self._op  # a SavedModel holds the model only if it finds the way to it
 
     def arguments(self) -> dict:
@@ -181,8 +166,7 @@ class SentencePieceTokenizer(Tokenizer):
             texts = as_texts(texts)
             if texts.shape.rank == 0:
                 return self.tokenize(texts[None])[0]
-            marked = self._mark_quotes(offsets.drop_invalid_bytes(texts))
-            return self._tokenize_clean(self._lower_sigma(self._fold(marked)))
+            return self._tokenize_clean(self._cleaning.clean(offsets.drop_invalid_bytes(texts)))
 
     def tokenize_with_offsets(self, texts):
         """Return ids and where each token stands in its text.
@@ -203,9 +187,9 @@ class SentencePieceTokenizer(Tokenizer):
             if texts.shape.rank == 0:
                 return tuple(values[0] for values in self.tokenize_with_offsets(texts[None]))
             texts = offsets.drop_invalid_bytes(texts)
-            marked = self._mark_quotes(texts)
-            clean, sources = _normalizer(self._table).normalize_with_offsets(marked)
-            clean = self._lower_sigma(clean)
+            marked = self._cleaning.mark_quotes(texts)
+            clean, sources = self._cleaning.fold_with_sources(marked)
+            clean = self._cleaning.lower_sigma(clean)
             ids, starts, ends = self._run_with_offsets(clean)
             starts, ends = self._without_hidden(clean, sources, ids.value_rowids(), starts, ends)
             flat, row_splits, starts, ends = self._digit_comma.split(
@@ -214,7 +198,8 @@ class SentencePieceTokenizer(Tokenizer):
             ids = tf.RaggedTensor.from_row_splits(flat, row_splits, validate=False)
             rows = ids.value_rowids()
             first, last = offsets.code_point_offsets(texts, sources, rows, starts, ends)
-            last += self._second_quotes(texts, marked, sources, rows, ends)
+            places = tf.gather(sources.values, tf.gather(sources.row_splits, rows) + ends - 1)
+            last += self._cleaning.second_quotes(texts, marked, rows, places)
             last = tf.where(tf.gather(self._is_blank, flat), first, last)
             return ids, ids.with_values(first), ids.with_values(last)
 
@@ -238,14 +223,14 @@ class SentencePieceTokenizer(Tokenizer):
         with tf.device("CPU:0"):
             texts = offsets.drop_invalid_bytes(as_texts(texts))
             pieces = tf.strings.split(texts, self.config.mask_token)  # (B, pieces)
-            folded = self._fold(self._mark_quotes(pieces.values))
+            folded = self._cleaning.fold(self._cleaning.mark_quotes(pieces.values))
             is_first = tf.range(tf.size(folded, tf.int64)) == tf.gather(
                 pieces.row_splits, pieces.value_rowids()
             )
             # Not join's separator: between ragged strings it is left out where one is empty.
-            folded = tf.where(is_first, folded, self._mask_mark + folded)
+            folded = tf.where(is_first, folded, self._cleaning.mask_mark + folded)
             marked = tf.strings.reduce_join(pieces.with_values(folded), axis=-1)
-            ids = self._tokenize_clean(self._lower_sigma(marked))
+            ids = self._tokenize_clean(self._cleaning.lower_sigma(marked))
             if WORD_START not in self._ids:
                 return ids
             before_mask = tf.concat([ids.values[1:] == self.mask_id, [False]], 0)[: tf.size(ids)]
@@ -308,23 +293,13 @@ class SentencePieceTokenizer(Tokenizer):
         kinds = {index: sentence_piece_model.CONTROL for index in self.special_ids}
         kinds[self.unknown_id] = sentence_piece_model.UNKNOWN
         changes = {index: (self.vocabulary[index], kind) for index, kind in kinds.items()}
-        changes[self.mask_id] = (self._mask_mark, sentence_piece_model.USER_DEFINED)
+        changes[self.mask_id] = (self._cleaning.mask_mark, sentence_piece_model.USER_DEFINED)
         try:
             return tf_text.SentencepieceTokenizer(self._model.with_pieces(changes))
         except tf.errors.OpError as error:
-            raise ValueError(f"{where} is not accepted by SentencePiece: {error.message}") from error
-
-    def _mark_quotes(self, texts: tf.Tensor) -> tf.Tensor:
-        # A pair becomes a character of as many bytes, so offsets stay right; the table turns it
-        # into a quotation mark. The user's own becomes another that no piece holds.
-        texts = tf.strings.regex_replace(texts, self._quotes_mark, self._users_quotes)
-        return tf.strings.regex_replace(texts, "``|''", self._quotes_mark)
-
-    def _fold(self, marked: tf.Tensor) -> tf.Tensor:
-        return _normalizer(self._table).normalize(marked)
-
-    def _lower_sigma(self, clean: tf.Tensor) -> tf.Tensor:
-        return lower_sigma(clean) if self.config.lowercase else clean
+            raise ValueError(
+                f"{where} is not accepted by SentencePiece: {error.message}"
+            ) from error
 
     def _tokenize_clean(self, clean: tf.Tensor) -> tf.RaggedTensor:
         parts = long_texts.cut(clean)
@@ -356,7 +331,8 @@ class SentencePieceTokenizer(Tokenizer):
             return starts + tf.cast(tf.gather(bytes_of(clean), base + starts) == ord(" "), tf.int64)
 
         def all_hidden():
-            shown, origins = _normalizer(self._hidden_table).normalize_with_offsets(clean)
+            table = tf_text.FastBertNormalizer(model_buffer=self._hidden_table)
+            shown, origins = table.normalize_with_offsets(clean)
             places = tf.gather(row_starts, origins.value_rowids()) + origins.values
             visible = tf.boolean_mask(places, bytes_of(shown) != ord(" "))
             first = tf.searchsorted(visible, base + starts)
@@ -369,29 +345,3 @@ class SentencePieceTokenizer(Tokenizer):
         # A space at the end of a row, and pieces that the op made of one character.
         first = tf.minimum(first, tf.gather(row_starts, rows + 1) - 2 - base)
         return first, tf.maximum(first + 1, end)
-
-    def _second_quotes(self, texts, marked, sources, rows, ends):
-        # 1 for each token that ends in a pair of quotes, of which the first one is counted.
-        first_byte, second_byte = self._quotes_mark.encode()
-
-        def find():
-            flat = tf.io.decode_raw(tf.strings.reduce_join(marked), tf.uint8)
-            sizes = tf.cast(tf.strings.length(marked), tf.int64)
-            row_starts = tf.gather(tf.cumsum(sizes, exclusive=True), rows)
-            last = tf.gather(sources.row_splits, rows) + ends - 1
-            place = row_starts + tf.gather(sources.values, last)
-            following = tf.gather(flat, tf.minimum(place + 1, tf.size(flat, tf.int64) - 1))
-            found = (tf.gather(flat, place) == first_byte) & (following == second_byte)
-            return tf.cast(found, tf.int32)
-
-        return tf.cond(tf.reduce_any(marked != texts), find, lambda: tf.zeros_like(rows, tf.int32))
-
-
-def _normalizer(table: tf.Tensor) -> tf_text.FastBertNormalizer:
-    return tf_text.FastBertNormalizer(model_buffer=table)
-
-
-def _free(code_points, used: set[str]) -> list[str]:
-    free = [chr(c) for c in code_points if chr(c) not in used]
-    assert len(free) >= 2, "no piece holds code points without a meaning"
-    return free[:2]

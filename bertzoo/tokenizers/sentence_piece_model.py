@@ -222,7 +222,9 @@ def _piece(view: memoryview) -> tuple[str, int]:
 
 def _numbers(view: memoryview) -> dict[int, int]:
     return {
-        field: _read_varint(view, start)[0] for field, wire, _, start, _ in _fields(view) if not wire
+        field: _read_varint(view, start)[0]
+        for field, wire, _, start, _ in _fields(view)
+        if wire == 0
     }
 
 
