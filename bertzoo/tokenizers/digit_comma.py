@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
-import tensorflow_text as tf_text
+
+from bertzoo.tokenizers.sentencepiece_op import SentencepieceOp
 
 WORD_START = "\u2581"
 _FAR = 2**30  # more bytes than a token has
@@ -32,7 +33,7 @@ class DigitComma:
         pieces: Sequence[str],
         ids: Mapping[str, int],
         unknown_id: int,
-        op: tf_text.SentencepieceTokenizer,
+        op: SentencepieceOp,
     ):
         """Spell the pieces anew and build the table; eager."""
         found = [

@@ -25,6 +25,7 @@ from bertzoo.tokenizers import (
 )
 from bertzoo.tokenizers.albert_cleaning import AlbertCleaning
 from bertzoo.tokenizers.base import SPECIAL_TOKENS, Tokenizer, as_ids, as_texts
+from bertzoo.tokenizers.sentencepiece_op import SentencepieceOp
 
 WORD_START = "\u2581"  # SentencePiece's sign for a space
 
@@ -288,14 +289,14 @@ class SentencePieceTokenizer(Tokenizer):
             texts[index] = ""
         return texts
 
-    def _build_op(self, where: str) -> tf_text.SentencepieceTokenizer:
+    def _build_op(self, where: str) -> SentencepieceOp:
         # No special token is found in a text but the mask, and that only by its mark.
         kinds = {index: sentence_piece_model.CONTROL for index in self.special_ids}
         kinds[self.unknown_id] = sentence_piece_model.UNKNOWN
         changes = {index: (self.vocabulary[index], kind) for index, kind in kinds.items()}
         changes[self.mask_id] = (self._cleaning.mask_mark, sentence_piece_model.USER_DEFINED)
         try:
-            return tf_text.SentencepieceTokenizer(self._model.with_pieces(changes))
+            return SentencepieceOp(self._model.with_pieces(changes))
         except tf.errors.OpError as error:
             raise ValueError(
                 f"{where} is not accepted by SentencePiece: {error.message}"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -237,6 +238,13 @@ def test_it_runs_in_a_dataset(tokenizer):
     dataset = tf.data.Dataset.from_tensor_slices(texts).batch(2).map(tokenizer.tokenize)
     rows = [row for batch in dataset for row in batch.to_list()]
     assert rows == tokenizer(texts).to_list()
+
+
+def test_it_outlives_what_keras_clears(tokenizer):
+    ids = tokenizer("the fire").numpy().tolist()
+    keras.utils.set_random_seed(3)
+    keras.backend.clear_session()
+    assert tokenizer("the fire").numpy().tolist() == ids
 
 
 def test_it_is_built_inside_a_graph_too():
