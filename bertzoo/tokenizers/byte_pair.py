@@ -34,6 +34,7 @@ from bertzoo.tokenizers.byte_pair_vocabulary import (
     write_token_ids,
 )
 from bertzoo.tokenizers.byte_pair_words import FILLING, FIRST_MARK, find_words
+from bertzoo.tokenizers.sentencepiece_op import SentencepieceOp
 
 _SPACE = ord(" ")
 _WHITE_SPACE = "[" + "".join(f"\\x{{{ord(space):X}}}" for space in WHITE_SPACES) + "]"
@@ -161,7 +162,7 @@ class BytePairTokenizer(Tokenizer):
                 ),
                 default_value=-1,
             )
-            self.resources.pieces = tf_text.SentencepieceTokenizer(model=model, out_type=tf.int32)
+            self.resources.pieces = SentencepieceOp(model)
 
     def tokenize(self, texts) -> tf.RaggedTensor:
         """Return the ids of texts, without special tokens.
@@ -232,6 +233,20 @@ class BytePairTokenizer(Tokenizer):
                 starts, ends = (tf.maximum(values - added, 0) for values in (starts, ends))
             return ids, ids.with_values(starts), ids.with_values(ends)
 
+    def split_words(self, texts) -> tf.RaggedTensor:
+        """Return the words that are then spelled, each for itself, by tokens.
+
+        Args:
+            texts: A list, array or string tensor `[batch]`.
+
+        Returns:
+            Ragged strings `[batch, None]`; side by side the words are the text.
+        """
+        with tf.device("CPU:0"):
+            texts, _ = self._with_prefix(offsets.drop_invalid_bytes(as_texts(texts)))
+            words, row_splits, _ = self._find_words(texts)
+            return tf.RaggedTensor.from_row_splits(words, row_splits, validate=False)
+
     def detokenize(self, ids):
         """Return the text of ids; start, end and pad tokens are left out.
 
@@ -301,11 +316,8 @@ class BytePairTokenizer(Tokenizer):
     def _encode(self, texts: tf.Tensor) -> _Tokens:
         for token, mark in self._marks.items():
             texts = tf.strings.regex_replace(texts, re.escape(token), tf.constant(mark))
-        joined = tf.strings.reduce_join(texts)
-        raw = tf.io.decode_raw(joined, tf.uint8)  # (C,)
-        found = find_words(raw, tf.strings.length(texts))
-        words = _cut(joined, found)  # (W,)
-        row_splits, positions, extra = found.row_splits, None, None
+        words, row_splits, raw = self._find_words(texts)
+        positions, extra = None, None
         if self._marks:
             words, row_splits, positions, extra = self._take_white_space(words, row_splits)
         ids = self.resources.words.lookup(words)
@@ -323,6 +335,19 @@ class BytePairTokenizer(Tokenizer):
         ids = tf.gather(tf.concat([ids, pieces.values], 0), runs.values)
         taken = None if positions is None else (tf.gather(runs.row_splits, positions), extra)
         return _Tokens(ids, tf.gather(runs.row_splits, row_splits), taken)
+
+    def _find_words(self, texts: tf.Tensor):
+        # All words `[W]`, the ends of rows `[B + 1]`, and all bytes `[C]`.
+        joined = tf.strings.reduce_join(texts)
+        raw = tf.io.decode_raw(joined, tf.uint8)
+        found = find_words(raw, tf.strings.length(texts))
+
+        def row(values):
+            return tf.RaggedTensor.from_row_lengths(values, [tf.size(values)], validate=False)
+
+        splitter = tf_text.ByteSplitter()
+        words = splitter.split_by_offsets(joined[None], row(found.starts), row(found.ends))
+        return words.values, found.row_splits, raw
 
     def _spell(self, words: tf.Tensor, has_zeros: tf.Tensor) -> tf.RaggedTensor:
         # Bytes as characters: what ISO-8859-1 says.
@@ -369,11 +394,3 @@ class BytePairTokenizer(Tokenizer):
             token: bytes([FIRST_MARK + number]) + bytes([FILLING]) * (len(token.encode()) - 1)
             for number, token in enumerate(tokens)
         }
-
-
-def _cut(joined: tf.Tensor, words) -> tf.Tensor:
-    def row(values):
-        return tf.RaggedTensor.from_row_lengths(values, [tf.size(values)], validate=False)
-
-    splitter = tf_text.ByteSplitter()
-    return splitter.split_by_offsets(joined[None], row(words.starts), row(words.ends)).values

@@ -19,6 +19,7 @@ import struct
 from collections.abc import Sequence
 
 from bertzoo.tokenizers.byte_pair_vocabulary import BYTE_CHARACTERS, token_bytes
+from bertzoo.tokenizers.normalizer_model import build_trie
 
 # In the model a byte is the character of that number. C strings end at NUL, so byte 0 is U+0100.
 ZERO = "\u0100"
@@ -116,8 +117,12 @@ def build_sentencepiece_model(
             _field(1, _field(1, spelled.encode()) + _fixed32(2, score) + _number(3, kind))
         )
     trainer = _number(3, _BPE) + _number(4, len(vocabulary))
-    # No table; no space in front, no space removed, none written as U+2581.
-    normalizer = _field(1, b"identity") + _number(3, 0) + _number(4, 0) + _number(5, 0)
+    # No space in front, no space removed, none written as U+2581; nothing else is changed. The
+    # table has one entry, for a character that no text has: the op reports an empty one on
+    # standard error.
+    trie = build_trie({_NO_TEXT.encode(): 0}).astype("<u4").tobytes()
+    table = struct.pack("<I", len(trie)) + trie + _NO_TEXT.encode() + b"\0"
+    normalizer = _field(2, table) + _number(3, 0) + _number(4, 0) + _number(5, 0)
     return b"".join(pieces) + _field(2, trainer) + _field(3, normalizer)
 
 

@@ -28,7 +28,7 @@ import tensorflow_text as tf_text
 from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as learner
 
 from bertzoo.tokenizers import code_points
-from bertzoo.tokenizers.base import SPECIAL_ROLES
+from bertzoo.tokenizers.base import SPECIAL_ROLES, Tokenizer
 from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
 from bertzoo.tokenizers.wordpiece_model import CONTINUATION
 
@@ -43,12 +43,13 @@ _SLACK = 1.2
 def train_tokenizer(
     texts: Iterable,
     vocabulary_size: int,
-    lowercase: bool = True,
+    lowercase: bool | None = None,
     strip_accents: bool | None = None,
     progress: bool = True,
+    kind: str = "wordpiece",
     **settings,
-) -> WordPieceTokenizer:
-    """Learn a WordPiece vocabulary from texts.
+) -> Tokenizer:
+    """Learn a vocabulary from texts: WordPiece, or byte-level BPE (`kind="byte_pair"`).
 
     The same texts give the same vocabulary, in any order and on any machine.
 
@@ -56,12 +57,15 @@ def train_tokenizer(
         texts: Strings, a `tf.data.Dataset` of strings, or `pathlib.Path`s of text files in which
             each line is a text (a single path will do).
         vocabulary_size: How many tokens there may be, special tokens included. Little text may
-            give fewer. At most two thirds are spent on single characters; words with rarer
-            characters are left out.
-        lowercase: Whether text is lower-cased.
+            give fewer. WordPiece: at most two thirds are spent on single characters; words with
+            rarer characters are left out. Byte pairs: 256 tokens are the bytes.
+        lowercase: Whether text is lower-cased; None for the kind's default: WordPiece does, byte
+            pairs never.
         strip_accents: Whether combining marks are removed; None follows `lowercase`.
         progress: Whether to report progress on standard error.
-        **settings: Further arguments of `WordPieceTokenizer`, such as `mask_token`.
+        kind: `wordpiece` or `byte_pair`.
+        **settings: Further arguments of `WordPieceTokenizer`, such as `mask_token`, or of
+            `train_byte_pair` and `BytePairTokenizer`.
 
     Returns:
         A tokenizer; `tokenizer.files()` holds its vocabulary file.
@@ -77,6 +81,18 @@ def train_tokenizer(
     >>> tokenizer.detokenize(tokenizer("Newest")).numpy().decode()
     'newest'
     """
+    report = _Report(progress)
+    if kind == "byte_pair":
+        if lowercase or strip_accents:
+            raise ValueError("byte_pair tokenizers keep case and accents.")
+        from bertzoo.tokenizers.train_byte_pair import train_byte_pair
+
+        return train_byte_pair(_texts_of(texts), vocabulary_size, report, **settings)
+    if kind != "wordpiece":
+        raise ValueError(
+            f"vocabularies of the kind wordpiece or byte_pair can be learnt; got {kind!r}."
+        )
+    lowercase = True if lowercase is None else lowercase
     defaults = {role: f"[{name}]" for role, name in
                 zip(_SPECIAL_ORDER, ("PAD", "UNK", "CLS", "SEP", "MASK"), strict=True)}  # fmt: skip
     special = [settings.get(f"{role}_token", defaults[role]) for role in _SPECIAL_ORDER]
@@ -87,7 +103,6 @@ def train_tokenizer(
             f"vocabulary_size must be at least {len(special) + 3}, as {len(special)} tokens are "
             f"special; got {vocabulary_size}."
         )
-    report = _Report(progress)
     splitter = WordPieceTokenizer(special, lowercase, strip_accents, **settings)
     counts = _count_words(texts, splitter, report)
     counts = _keep_frequent_characters(counts, room, special)

@@ -56,7 +56,12 @@ def test_frequent_words_are_one_token_and_all_text_can_be_spelled():
 
 
 def test_words_are_those_of_the_algorithm():
-    odd = [*texts(20), "ΟΔΟΣ, don't 中文! \u200bx\u0301 a\U00011f43b", b"caf\xc3\xa9\xff", "y" * 300]
+    odd = [
+        *texts(20),
+        "ΟΔΟΣ, don't 中文! \u200bx\u0301 a\U00011f43b",
+        b"caf\xc3\xa9\xff",
+        "y" * 300,
+    ]
     for lowercase in (True, False):
         splitter = bertzoo.WordPieceTokenizer(SPECIAL, lowercase)
         counted = train._count_words(odd, splitter, train._Report(False))

@@ -273,7 +273,7 @@ def test_copies_and_pickles_are_the_same_tokenizer(clone):
 
 def test_files_and_config_make_the_same_tokenizer(tmp_path):
     tokenizer = WordPieceTokenizer(VOCABULARY, lowercase=False, sequence_length=77)
-    (name, content), = tokenizer.files().items()
+    ((name, content),) = tokenizer.files().items()
     assert name == "vocabulary.txt"
     (tmp_path / name).write_bytes(content)
     files = {"vocabulary": tmp_path / name}
