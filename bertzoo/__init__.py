@@ -27,6 +27,7 @@ _PUBLIC = {
     "import_checkpoint": "bertzoo.checkpoints",
     "list_presets": "bertzoo.presets",
     "train_tokenizer": "bertzoo.tokenizers.train",
+    "upload_preset": "bertzoo.checkpoints",
 }
 
 __all__ = sorted(_PUBLIC)

@@ -194,7 +194,7 @@ class BackboneConfig(Config):
         """Return the configuration of a preset name or checkpoint directory; no TensorFlow."""
         from bertzoo import checkpoints
 
-        return checkpoints.open_source(source).config
+        return checkpoints.open_source(source, download=False).config
 
     @property
     def head_dim(self) -> int:
@@ -249,7 +249,7 @@ class HeadConfig(Config):
             `text_embedder`.
         num_outputs: Classes of a classifier (`next_sentence` 2); None for the other kinds.
         labels: Names of the classes in output order, or None where they are not known.
-        input: What a text classifier reads: `pooled` or `first_token`.
+        input: What a text classifier reads: `pooled`, `first_token`, or the `mean` over tokens.
         hidden_activation: Of the hidden layer: `masked_lm` and `discriminator` always have one;
             `text_classifier` has none where this is None (BERT), else one with `tanh`
             (RoBERTa), `relu` (DistilBERT) or `gelu` (ELECTRA).
@@ -284,7 +284,7 @@ class HeadConfig(Config):
         """Check every field, and what they say together."""
         self._check_types()
         self._check_choice("kind", HEAD_KINDS)
-        self._check_choice("input", ("pooled", "first_token"))
+        self._check_choice("input", ("pooled", "first_token", "mean"))
         self._check_choice("hidden_activation", ACTIVATIONS)
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"HeadConfig.dropout must be in [0, 1); got {self.dropout}.")

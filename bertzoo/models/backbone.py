@@ -210,7 +210,7 @@ class Backbone(IdsModel):
         """Load the encoder of a preset name or of a checkpoint directory in any known format.
 
         Args:
-            source: Preset name, or path of a directory.
+            source: Preset name, directory, archive, or address such as `hf://user/repo`.
             load_weights: Whether to read the weights; without, they are random and no file
                 is needed for a preset name.
             dtype: Dtype policy; `bfloat16` stores the weights so.
@@ -225,7 +225,7 @@ class Backbone(IdsModel):
         >>> backbone.config.num_layers
         2
         """
-        checkpoint = checkpoints.open_source(source, format=format)
+        checkpoint = checkpoints.open_source(source, format=format, download=load_weights)
         return cls.from_checkpoint(checkpoint, load_weights=load_weights, dtype=dtype)
 
     @classmethod

@@ -94,6 +94,7 @@ class Preprocessor(keras.layers.Layer):
     def preprocess(self, inputs):
         """Return the features of texts: `call` without Keras around it, on any backend.
 
+        >>> preprocessor = TextClassifier.from_preset("bert_toy").preprocessor
         >>> preprocessor.preprocess(["a cat"])["padding_mask"].shape
         TensorShape([1, 8])
         """
@@ -176,6 +177,7 @@ class Preprocessor(keras.layers.Layer):
             largest number of masks in a row; the weight is 1 for a mask and 0 for padding.
 
         Example:
+        >>> preprocessor = MaskedLM.from_preset("bert_toy").preprocessor
         >>> preprocessor.preprocess_masked(["a [MASK]"])["mask_positions"].numpy().tolist()
         [[2]]
         """

@@ -35,9 +35,10 @@ class MaskedLM(Task):
     are projected. Returns float32 logits `[B, P, V]`.
 
     Example:
-    >>> model = MaskedLM.from_preset("bert_base_en_uncased")
-    >>> model.fill("Paris is the [MASK] of France.", top_k=1)[0].token
-    'capital'
+    >>> model = MaskedLM.from_preset("bert_toy")
+    >>> fills = model.fill("Paris is the [MASK] of France.", top_k=3)
+    >>> len(fills), fills[0].text.endswith(" of France.")
+    (3, True)
     """
 
     head_kind = "masked_lm"

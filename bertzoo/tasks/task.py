@@ -78,7 +78,7 @@ class Task(keras.Model):
         """Load a preset name, or a checkpoint directory in any known format.
 
         Args:
-            source: Preset name, or path of a directory.
+            source: Preset name, directory, archive, or address such as `hf://user/repo`.
             load_weights: Whether to read the weights; without, they are random.
             dtype: Dtype policy; `bfloat16` stores the weights so, for inference.
             format: Name of the checkpoint format, where it should not be found by inspection.

@@ -28,7 +28,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Tokenizer(abc.ABC):
-    """Text to ids and back.
+    r"""Text to ids and back.
 
     Tokenizers are plain objects. Their methods consist of TensorFlow ops, so they run eagerly, in
     a `tf.function`, in `tf.data.Dataset.map` and in a SavedModel alike; the ops are pinned to the
@@ -49,6 +49,14 @@ class Tokenizer(abc.ABC):
 
     Raises:
         ValueError: if the vocabulary has a fault or lacks a special token.
+
+    Example:
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "vocabulary.txt")
+    >>> _ = path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\n##s\n")
+    >>> tokenizer = Tokenizer.from_files(TokenizerConfig(), {"vocabulary": path})
+    >>> tokenizer(["A cat", "cats"]).to_list()
+    [[5, 6], [6, 7]]
     """
 
     # What `from_files` needs by role, and the fields of the config that a class takes.
@@ -266,11 +274,11 @@ def as_ids(ids) -> tf.Tensor | tf.RaggedTensor:
     """Return ids as an int32 tensor, or ragged where they are or rows differ in length."""
     if not (tf.is_tensor(ids) or isinstance(ids, tf.RaggedTensor)):
         if isinstance(ids, list | tuple) and any(isinstance(row, list | tuple) for row in ids):
-            ids = tf.ragged.constant(ids, dtype=tf.int32, ragged_rank=1)
+            ids = tf.ragged.constant(ids, ragged_rank=1)
         else:
             ids = tf.convert_to_tensor(ids)
-            if tf.size(ids) == 0:
-                ids = tf.cast(ids, tf.int32)
+        if 0 in ids.shape or (ids.dtype == tf.float32 and not tf.size(ids)):
+            ids = tf.cast(ids, tf.int32)  # an empty list has no type of its own
     if not ids.dtype.is_integer:
         raise ValueError(f"token ids must be integers; got {ids.dtype.name}.")
     return tf.cast(ids, tf.int32)

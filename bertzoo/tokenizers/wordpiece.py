@@ -21,7 +21,13 @@ from bertzoo.tokenizers.base import SPECIAL_TOKENS, Tokenizer, as_ids, as_texts
 from bertzoo.tokenizers.final_sigma import lower_sigma
 from bertzoo.tokenizers.long_words import Tokens
 from bertzoo.tokenizers.vocabulary import read_vocabulary
-from bertzoo.tokenizers.wordpiece_model import CONTINUATION, SPECIAL_MARKS, USERS_MARK
+from bertzoo.tokenizers.wordpiece_model import (
+    CLOSING_MARK,
+    CONTINUATION,
+    FILLING,
+    OPENING_MARKS,
+    USERS_OPENING_MARK,
+)
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -53,7 +59,6 @@ class WordPieceTokenizer(Tokenizer):
         ValueError: if the vocabulary has a fault; the message names the file and the line.
 
     Example:
-
     >>> tokens = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able , deja vu".split()
     >>> tokenizer = WordPieceTokenizer(tokens)
     >>> tokenizer(["Unaffable, déjà vu!"]).to_list()
@@ -152,7 +157,6 @@ class WordPieceTokenizer(Tokenizer):
             `(ids, starts, ends)`, each ragged int32 `[batch, None]`; for one string, `[tokens]`.
 
         Example:
-
         >>> tokens = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able , deja vu".split()
         >>> ids, starts, ends = WordPieceTokenizer(tokens).tokenize_with_offsets("déjà vu")
         >>> ids.numpy().tolist(), starts.numpy().tolist(), ends.numpy().tolist()
@@ -171,8 +175,6 @@ class WordPieceTokenizer(Tokenizer):
             starts, ends = offsets.code_point_offsets(
                 texts, sources, ids.value_rowids(), tokens.starts, tokens.ends
             )
-            for token in self._special_tokens:  # its characters all came from its mark
-                ends += tf.where(tokens.ids == self._ids[token], len(token) - 1, 0)
             return ids, ids.with_values(starts), ids.with_values(ends)
 
     def clean(self, texts) -> tf.Tensor:
@@ -215,7 +217,6 @@ class WordPieceTokenizer(Tokenizer):
             Strings `[batch]`, or one string.
 
         Example:
-
         >>> tokens = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able , deja vu".split()
         >>> WordPieceTokenizer(tokens).detokenize([2, 5, 6, 7, 8, 4, 3, 0]).numpy().decode()
         'unaffable , [MASK]'
@@ -272,15 +273,16 @@ class WordPieceTokenizer(Tokenizer):
         return sorted(tokens, key=len, reverse=True)
 
     def _mark_special_tokens(self, texts: tf.Tensor) -> tf.Tensor:
-        # A special token becomes a mark of the same length in bytes (filled up with a control
-        # character, which cleaning deletes), so offsets stay right.
+        # A special token becomes marks of the same length in bytes, so offsets stay right.
         if not self._special_tokens:
             return texts
-        users = f"[{chr(SPECIAL_MARKS[0])}-{chr(USERS_MARK)}]"
-        texts = tf.strings.regex_replace(texts, users, chr(USERS_MARK))
-        for mark, token in zip(SPECIAL_MARKS, self._special_tokens, strict=False):
-            filling = "\x01" * (len(token.encode("utf-8")) - 3)
-            texts = tf.strings.regex_replace(texts, re.escape(token), chr(mark) + filling)
+        users = f"[{chr(OPENING_MARKS[0])}-{chr(OPENING_MARKS[-1])}]"
+        texts = tf.strings.regex_replace(texts, users, USERS_OPENING_MARK)
+        texts = tf.strings.regex_replace(texts, CLOSING_MARK, FILLING)
+        for mark, token in zip(OPENING_MARKS, self._special_tokens, strict=False):
+            filling = FILLING * (len(token.encode("utf-8")) - 3)
+            marked = chr(mark) + filling + CLOSING_MARK
+            texts = tf.strings.regex_replace(texts, re.escape(token), marked)
         return texts
 
 

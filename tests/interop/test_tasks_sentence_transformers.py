@@ -60,5 +60,4 @@ def test_similarity_on_sts_b_dev_has_the_same_spearman(models):
     }
     print(f"STS-B dev Spearman: {spearman}")
     assert round(spearman["ours"], 4) == round(spearman["theirs"], 4)
-    # 0.8696 is what the model's authors' evaluation reaches on these pairs, to two digits.
-    assert spearman["ours"] > 0.85
+    assert spearman["ours"] > 0.85  # both wrong alike would be far below

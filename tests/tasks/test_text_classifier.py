@@ -200,3 +200,13 @@ def test_the_default_is_fine_tuning(classifier):
 def test_a_new_head_needs_its_classes(backbone, arguments, message):
     with pytest.raises(ValueError, match=message):
         TextClassifier.from_backbone(backbone, **arguments)
+
+
+def test_a_new_head_on_a_sentence_encoder_reads_the_mean(tmp_path):
+    # bert_toy says that it pools by the mean; without that head it is a plain encoder.
+    on_sentences = TextClassifier.from_preset("bert_toy", num_classes=3)
+    assert on_sentences.network.head.input == "mean"
+    on_sentences.backbone.save_to_preset(tmp_path / "plain")
+    assert TextClassifier.from_preset(tmp_path / "plain", num_classes=3).network.head.input == (
+        "pooled"
+    )

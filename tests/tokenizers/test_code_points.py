@@ -90,7 +90,12 @@ def test_folding_by_hand(character, lowercase, strip_accents, expected):
 
 
 def test_no_range_left_out_of_the_table_folds():
-    for code_point in [*range(0x3400, 0x4DC0), *range(0x4E00, 0xA000), *range(0xE000, 0xF900, 7),
-                       *range(0x20000, 0x2F800, 5), *range(0x2FA20, 0xE0000, 97),
-                       *range(0xE1000, 0x110000, 101)]:  # fmt: skip
+    for code_point in [
+        *range(0x3400, 0x4DC0),
+        *range(0x4E00, 0xA000),
+        *range(0xE000, 0xF900, 7),
+        *range(0x20000, 0x2F800, 5),
+        *range(0x2FA20, 0xE0000, 97),
+        *range(0xE1000, 0x110000, 101),
+    ]:
         assert code_points.folded(code_point, True, True) == chr(code_point)

@@ -30,8 +30,9 @@ def normalize(table, texts):
 
 def test_the_trie_finds_its_keys_and_no_others():
     generator = random.Random(7)
-    words = [bytes(generator.choices(range(1, 256), k=generator.randint(1, 4)))
-             for _ in range(6000)]  # fmt: skip
+    words = [
+        bytes(generator.choices(range(1, 256), k=generator.randint(1, 4))) for _ in range(6000)
+    ]
     keys = {word: generator.randrange(1 << 31) for word in words[:3000]}
     units = normalizer_model.build_trie(keys)
     assert len(units) % 256 == 0
@@ -56,8 +57,10 @@ def test_invalid_utf8_vanishes_as_in_decode_ignore():
     pool = [b"\xe4\xb8\xad", b"\xf0\x9f\x98\x80", b"\xc3\xa9", b"A", b"\0", b"\xed\xa0\x80"]
     texts = []
     for _ in range(10_000):
-        cut = [p[: generator.randint(1, 4)] if generator.random() < 0.4 else p
-               for p in generator.choices(pool, k=generator.randrange(9))]  # fmt: skip
+        cut = [
+            p[: generator.randint(1, 4)] if generator.random() < 0.4 else p
+            for p in generator.choices(pool, k=generator.randrange(9))
+        ]
         texts.append(b"".join(cut))
         texts.append(bytes(generator.choices(range(256), k=generator.randrange(9))))
     got = normalize({ord("Z"): "z"}, texts)

@@ -45,8 +45,9 @@ def exceptions_by_cause(tokenizer, texts) -> dict[str, list]:
             if made == wanted:
                 continue
             neighbours = spans[max(place - 1, 0) : place] + spans[place + 1 : place + 2]
-            if any(start < other_end and other_start < end for _, other_start, other_end
-                   in neighbours):  # fmt: skip
+            if any(
+                start < other_end and other_start < end for _, other_start, other_end in neighbours
+            ):
                 cause = "one character, several tokens"
             elif made.replace("ς", "σ") == wanted.replace("ς", "σ"):
                 cause = "final sigma"
@@ -88,9 +89,14 @@ def test_offsets_by_hand(text, expected):
 
 def test_offsets_of_pieces(bert):
     assert cuts(bert, "Émbeddings\u0301 ΟΔΟΣ") == [
-        ("em", "Ém"), ("##bed", "bed"), ("##ding", "ding"), ("##s", "s"),
-        ("ο", "Ο"), ("##δ", "Δ"), ("##ος", "ΟΣ"),
-    ]  # fmt: skip
+        ("em", "Ém"),
+        ("##bed", "bed"),
+        ("##ding", "ding"),
+        ("##s", "s"),
+        ("ο", "Ο"),
+        ("##δ", "Δ"),
+        ("##ος", "ΟΣ"),
+    ]
 
 
 def test_pieces_of_one_syllable_share_it(bert):
@@ -98,7 +104,7 @@ def test_pieces_of_one_syllable_share_it(bert):
 
 
 def test_ids_are_the_same_with_and_without_offsets(bert):
-    texts = random_texts(500, seed=1) + ["ก" * 150, "a" * 300]
+    texts = [*random_texts(500, seed=1), "ก" * 150, "a" * 300]
     ids, starts, ends = bert.tokenize_with_offsets(texts)
     assert ids.to_list() == bert(texts).to_list()
     assert ids.dtype == starts.dtype == ends.dtype == tf.int32
@@ -133,8 +139,15 @@ def spoiled(texts, seed):
 def test_every_token_of_10_000_random_strings_is_its_slice(lowercase):
     texts = random_texts(10_000, seed=8)
     texts += spoiled(texts[:3000], seed=9)
-    characters = sorted({c for text in texts if isinstance(text, str)
-                         for word in reference.words(text, lowercase) for c in word})  # fmt: skip
+    characters = sorted(
+        {
+            c
+            for text in texts
+            if isinstance(text, str)
+            for word in reference.words(text, lowercase)
+            for c in word
+        }
+    )
     # Two of three characters are known, so unknown words are looked at, too.
     known = [character for index, character in enumerate(characters) if index % 3]
     vocabulary = [*SPECIAL, *known, *("##" + character for character in known)]

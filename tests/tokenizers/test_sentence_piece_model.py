@@ -98,9 +98,9 @@ def test_no_damage_to_a_file_ends_in_anything_but_a_model_or_a_sentence():
             sentence_piece_model.parse_model(bytes(content))
             outcomes.add("read")
         except ValueError as error:
-            outcomes.add("refused")
-            assert len(str(error)) > 20
-    assert outcomes == {"read", "refused"}
+            outcomes.add(str(error).partition(";")[0])
+    assert "read" in outcomes
+    assert "its normalisation rules are damaged" in outcomes
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -113,7 +113,7 @@ def test_a_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (make([("<unk>", UNKNOWN), ("a", NORMAL), ("a", NORMAL)]), "piece 2 is the same as piece 1"),
+        (make([("<unk>", UNKNOWN), ("a", NORMAL), ("a", NORMAL)]), "piece 2 is the same as"),
         (make([("<unk>", UNKNOWN), ("", NORMAL)]), "piece 1 is empty"),
         (make([("a", NORMAL)]), "one piece of the unknown kind"),
         (make([("<unk>", UNKNOWN), ("u", UNKNOWN)]), "it has 2"),

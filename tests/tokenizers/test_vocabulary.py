@@ -31,12 +31,14 @@ def test_a_good_file_is_read_as_it_is(tmp_path, content):
         (GOOD + b"un\n", "vocab.txt, line 8: the token 'un' is a duplicate of line 6"),
         (GOOD + b"\xff\n", "vocab.txt, line 8: is not UTF-8"),
         (GOOD + b"x" * 257, "vocab.txt, line 8: the token has 257 characters"),
-        (GOOD.replace(b"[MASK]\n", b""),
-         r"vocab.txt with 6 tokens lacks the special token '\[MASK\]'.*mask_token="),
+        (
+            GOOD.replace(b"[MASK]\n", b""),
+            r"vocab.txt with 6 tokens lacks the special token '\[MASK\]'.*mask_token=",
+        ),
         (GOOD.replace(b"[UNK]\n", b""), r"lacks the special token '\[UNK\]'"),
         (b"", "with 0 tokens lacks the special token"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_file_names_its_line(tmp_path, content, message):
     path = tmp_path / "vocab.txt"
     path.write_bytes(content)

@@ -39,7 +39,12 @@ def test_ids_by_hand(bert):
     assert bert("Hello, world!").numpy().tolist() == [7592, 1010, 2088, 999]
     assert tokens(bert, "John Johanson's house") == ["john", "johan", "##son", "'", "s", "house"]
     assert (bert.pad_id, bert.unknown_id, bert.start_id, bert.end_id, bert.mask_id) == (
-        0, 100, 101, 102, 103)  # fmt: skip
+        0,
+        100,
+        101,
+        102,
+        103,
+    )
     assert bert.vocabulary_size == 30522
 
 
@@ -107,8 +112,10 @@ def test_what_is_not_text_is_refused_with_its_row(tokenizer, texts, message):
 )
 def test_odd_texts_have_a_defined_answer(tokenizer, text, expected):
     assert tokens(tokenizer, text) == expected
-    assert tokens(tokenizer, text) == tokenizer.ids_to_tokens(tokenizer([text])[0]).numpy().astype(
-        str).tolist()  # fmt: skip
+    assert (
+        tokens(tokenizer, text)
+        == tokenizer.ids_to_tokens(tokenizer([text])[0]).numpy().astype(str).tolist()
+    )
 
 
 def test_a_batch_of_none_gives_none(tokenizer):
@@ -153,12 +160,33 @@ def test_special_tokens_in_text_are_ordinary_text(tokenizer):
 
 def test_special_tokens_in_text_are_recognised_when_asked_for():
     tokenizer = WordPieceTokenizer(VOCABULARY, special_tokens_in_text=True)
-    text = "Déjà[MASK] vu\ufdd0 a[SEP][CLS][mask]"
-    assert tokens(tokenizer, text) == ["deja", "[MASK]", "[UNK]", "a", "[SEP]", "[CLS]", "[UNK]",
-                                       "mask", "[UNK]"]  # fmt: skip
+    text = "Déjà[MASK] vu\ufdd0 a[SEP]\x02[CLS]\x80[mask]"
+    assert tokens(tokenizer, text) == [
+        "deja",
+        "[MASK]",
+        "[UNK]",
+        "a",
+        "[SEP]",
+        "[CLS]",
+        "[UNK]",
+        "mask",
+        "[UNK]",
+    ]
     _, starts, ends = tokenizer.tokenize_with_offsets(text)
     cut = [text[start:end] for start, end in zip(starts, ends, strict=True)]
     assert cut == ["Déjà", "[MASK]", "vu\ufdd0", "a", "[SEP]", "[CLS]", "[", "mask", "]"]
+
+
+def test_special_tokens_in_text_beside_invalid_bytes_and_in_other_scripts():
+    names = dict(mask_token="［ＭＡＳＫ］", start_token="<s>")
+    vocabulary = ["[PAD]", "[UNK]", "<s>", "[SEP]", "［ＭＡＳＫ］", "a"]
+    tokenizer = WordPieceTokenizer(vocabulary, special_tokens_in_text=True, **names)
+    text = b"a\xff<s>\xe4\xb8" + "\x80\x02a［ＭＡＳＫ］a[UNK]é".encode()
+    ids, starts, ends = tokenizer.tokenize_with_offsets(text)
+    assert ids.numpy().tolist() == [5, 2, 5, 4, 5, 1, 1]
+    string = text.decode("utf-8", "ignore")
+    cut = [string[start:end] for start, end in zip(starts, ends, strict=True)]
+    assert cut == ["a", "<s>", "a", "［ＭＡＳＫ］", "a", "[UNK]", "é"]
 
 
 def test_special_tokens_of_two_bytes_cannot_be_marked_in_text():
@@ -171,17 +199,26 @@ def test_special_tokens_of_two_bytes_cannot_be_marked_in_text():
 def test_case_and_accents_are_kept_where_asked():
     vocabulary = [*SPECIAL, "é", "É", "e", "E"]
     for lowercase, strip_accents, expected in [
-        (True, None, "e"), (False, None, "É"), (True, False, "é"), (False, True, "E"),
-        (True, True, "e"), (False, False, "É"),
-    ]:  # fmt: skip
+        (True, None, "e"),
+        (False, None, "É"),
+        (True, False, "é"),
+        (False, True, "E"),
+        (True, True, "e"),
+        (False, False, "É"),
+    ]:
         tokenizer = WordPieceTokenizer(vocabulary, lowercase, strip_accents)
         assert tokens(tokenizer, "É") == [expected]
 
 
 def test_other_names_of_special_tokens():
     vocabulary = ["<pad>", "<unk>", "<s>", "</s>", "<mask>", "a"]
-    names = dict(pad_token="<pad>", unknown_token="<unk>", start_token="<s>", end_token="</s>",
-                 mask_token="<mask>")  # fmt: skip
+    names = dict(
+        pad_token="<pad>",
+        unknown_token="<unk>",
+        start_token="<s>",
+        end_token="</s>",
+        mask_token="<mask>",
+    )
     for in_text in (False, True):
         tokenizer = WordPieceTokenizer(vocabulary, special_tokens_in_text=in_text, **names)
         assert tokenizer("a zebra").numpy().tolist() == [5, 1]
@@ -189,8 +226,19 @@ def test_other_names_of_special_tokens():
 
 
 def test_tokens_that_no_text_can_yield_do_no_harm():
-    vocabulary = [*SPECIAL, "a", "##", "a b", "x.y", "[unused1]", "\u2028", "##\u200b", "\x01",
-                  "[6]", "##."]  # fmt: skip
+    vocabulary = [
+        *SPECIAL,
+        "a",
+        "##",
+        "a b",
+        "x.y",
+        "[unused1]",
+        "\u2028",
+        "##\u200b",
+        "\x01",
+        "[6]",
+        "##.",
+    ]
     tokenizer = WordPieceTokenizer(vocabulary)
     text = "a ## a b x.y [unused1] \u2028 a\u200b \x01"
     assert tokens(tokenizer, text) == reference.tokenize(text, set(vocabulary), True)
@@ -206,7 +254,10 @@ def test_characters_of_later_unicode_versions_in_a_vocabulary():
 def test_ids_become_tokens_and_text_again(bert):
     ids = bert(["Unaffable déjà-vu, the Embeddings!", "", "of"])
     assert bert.detokenize(ids).numpy().tolist() == [
-        b"unaffable deja - vu , the embeddings !", b"", b"of"]  # fmt: skip
+        b"unaffable deja - vu , the embeddings !",
+        b"",
+        b"of",
+    ]
     packed = [[101, 7592, 102, 2088, 102, 0], [101, 103, 100, 102, 0, 0]]
     assert bert.detokenize(packed).numpy().tolist() == [b"hello world", b"[MASK] [UNK]"]
     assert bert.detokenize([7592, 2088]).numpy() == b"hello world"
@@ -229,7 +280,7 @@ def test_which_tokens_continue_a_word(bert):
 
 
 def test_unknown_tokens_and_ids_are_refused(bert):
-    with pytest.raises(ValueError, match="no token 'helo'; did you mean `hel.*`"):
+    with pytest.raises(ValueError, match=r"no token 'helo'; did you mean `hel.*`"):
         bert.token_to_id("helo")
     for index in (-1, 30522):
         with pytest.raises(ValueError, match=f"0 to 30521; got {index}"):
