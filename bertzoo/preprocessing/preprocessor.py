@@ -75,9 +75,9 @@ class Preprocessor(keras.layers.Layer):
         # Strings stay TensorFlow's on every Keras backend, and Python strings may come in.
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
-        self._pack_text = tf.function(self._pack, input_signature=[_STRINGS])
-        self._pack_pair = tf.function(self._pack, input_signature=[_STRINGS, _STRINGS])
-        self._pad_some = tf.function(self._pad_members, input_signature=_ROWS)
+        self._pack_text = tf.function(self._pack, [_STRINGS], autograph=False)
+        self._pack_pair = tf.function(self._pack, [_STRINGS, _STRINGS], autograph=False)
+        self._pad_some = tf.function(self._pad_members, _ROWS, autograph=False)
 
     def call(self, inputs, y=None, sample_weight=None):
         """Return the features, with `y` and `sample_weight` behind them where they are given."""
