@@ -129,7 +129,6 @@ class BackboneConfig(Config):
         initializer_range: Standard deviation of the truncated normal for kernels and tables.
 
     Example:
-
     >>> BackboneConfig().parameter_count()
     109482240
     >>> BackboneConfig(num_layers=6, num_segments=0, pooler=False).parameter_count()
@@ -263,7 +262,6 @@ class HeadConfig(Config):
             layer between pooling and normalisation (sentence-transformers `Dense`).
 
     Example:
-
     >>> HeadConfig("token_classifier", labels=("O", "B-PER", "I-PER")).num_outputs
     3
     """
@@ -309,9 +307,9 @@ class HeadConfig(Config):
                     f"a {self.kind} head with {self.num_outputs} outputs needs as many labels; "
                     f"got {len(self.labels)}."
                 )
-        if self.kind in ("text_classifier", "token_classifier", "next_sentence"):
-            if self.num_outputs is None or self.num_outputs < 1:
-                raise ValueError(f"a {self.kind} head needs num_outputs or labels; got neither.")
+        classifies = self.kind in ("text_classifier", "token_classifier", "next_sentence")
+        if classifies and (self.num_outputs is None or self.num_outputs < 1):
+            raise ValueError(f"a {self.kind} head needs num_outputs or labels; got neither.")
         if self.kind in ("masked_lm", "discriminator") and self.hidden_activation is None:
             raise ValueError(f"a {self.kind} head needs a hidden_activation.")
         if self.kind == "text_embedder":

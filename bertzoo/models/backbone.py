@@ -100,7 +100,6 @@ class Backbone(IdsModel):
         ValueError: For inputs longer than `config.max_sequence_length`.
 
     Example:
-
     >>> config = BackboneConfig(vocabulary_size=31, num_layers=2, hidden_dim=20, num_heads=4,
     ...                         intermediate_dim=37, max_sequence_length=16)
     >>> outputs = Backbone(config)({"token_ids": np.array([[2, 7, 9, 3]])})
@@ -220,7 +219,6 @@ class Backbone(IdsModel):
             ValueError: If files are missing, or variables and tensors do not match one to one.
 
         Example:
-
         >>> backbone = Backbone.from_preset("bert_toy")
         >>> backbone.config.num_layers
         2
@@ -263,7 +261,7 @@ class Backbone(IdsModel):
 def input_names(config):
     """Return the names of a backbone's inputs."""
     names = ["token_ids", "padding_mask"]
-    return names + ["segment_ids"] if config.num_segments else names
+    return [*names, "segment_ids"] if config.num_segments else names
 
 
 def truncated_normal(config):

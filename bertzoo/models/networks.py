@@ -29,7 +29,6 @@ class Network(IdsModel):
     `end_logits` `[B, T]`; `discriminator` `[B, T]`; `text_embedder` `[B, width]`.
 
     Example:
-
     >>> network = Network(Backbone.from_preset("bert_toy"),
     ...                   HeadConfig("text_classifier", num_outputs=3))
     >>> network({"token_ids": np.array([[2, 7, 9, 3]])}).shape

@@ -258,13 +258,15 @@ def preprocessor_of_checkpoint(checkpoint, sequence_length=None, padding="bucket
         The preprocessor (or None), and why strings cannot be read (or "").
     """
     config = checkpoint.tokenizer
-    if config is None or "vocabulary" not in checkpoint.files:
-        return None, f"{checkpoint.name} comes without a vocabulary"
-    if config.kind not in TOKENIZERS:
+    if config is not None and config.kind not in TOKENIZERS:
         return None, (
             f"{checkpoint.name} has a {config.kind} vocabulary, and tokenizers of that kind are "
             "not part of this release"
         )
+    if checkpoint.directory is None and "vocabulary" not in checkpoint.files:
+        return None, f"the files of {checkpoint.name}, and with them its vocabulary, are not here"
+    if config is None or "vocabulary" not in checkpoint.files:
+        return None, f"{checkpoint.name} comes without a vocabulary"
     if config.kind == "sentence_piece" and config.start_token == "<s>":
         return None, (
             f"{checkpoint.name} has the vocabulary of XLM-RoBERTa, whose ids are not those of its "
