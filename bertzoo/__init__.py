@@ -16,6 +16,7 @@ _PUBLIC = {
     "MaskedLM": "bertzoo.tasks.masked_lm",
     "Preprocessor": "bertzoo.preprocessing.preprocessor",
     "QuestionAnswerer": "bertzoo.tasks.question_answerer",
+    "SentencePieceTokenizer": "bertzoo.tokenizers.sentence_piece",
     "TextClassifier": "bertzoo.tasks.text_classifier",
     "TextEmbedder": "bertzoo.tasks.text_embedder",
     "TokenClassifier": "bertzoo.tasks.token_classifier",

@@ -339,7 +339,8 @@ class TokenizerConfig(Config):
     Args:
         kind: `wordpiece`, `byte_pair` or `sentence_piece`.
         lowercase: Whether text is lower-cased (never with byte_pair).
-        strip_accents: Whether combining marks are removed; None follows `lowercase`, as BERT.
+        strip_accents: Whether combining marks are removed; None follows `lowercase`, as BERT
+            (sentence_piece: they are, as ALBERT's).
         add_prefix_space: Whether a text gets a space in front (byte_pair only).
         start_token: First token of a packed input.
         end_token: Token after each segment.

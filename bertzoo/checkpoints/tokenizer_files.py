@@ -69,6 +69,8 @@ def read_tokenizer(
         values["lowercase"] = not _is_cased(files["vocabulary"])
     if kind == "wordpiece" and type(raw.get("strip_accents")) is bool:
         values["strip_accents"] = raw["strip_accents"]
+    if kind == "sentence_piece" and raw.get("keep_accents") is True:
+        values["strip_accents"] = False
     for theirs, ours in THEIR_TOKENS.items():
         token = raw.get(theirs)
         if isinstance(token, dict):  # transformers' AddedToken

@@ -171,6 +171,7 @@ def _write_tokenizer(directory: pathlib.Path, opened: Checkpoint, model_type: st
         }
     elif kind == "sentence_piece":
         raw["do_lower_case"] = tokenizer.lowercase
+        raw["keep_accents"] = tokenizer.strip_accents is False
     write_json(directory / "tokenizer_config.json", raw)
     for role, path in opened.files.items():
         (directory / VOCABULARY[kind][role]).write_bytes(path.read_bytes())

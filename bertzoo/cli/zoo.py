@@ -146,8 +146,7 @@ def zoo_page(every: typing.Mapping[str, PresetInfo]) -> str:
         "one, without heads.",
         "Each is one file in `presets/`; `bertzoo show NAME` prints all of it. Its files are "
         "downloaded on first use from Hugging Face, Kaggle or Google's archives. A licence or "
-        "checksum that is not known is written `unknown`. A preset whose tokenizer is not "
-        "WordPiece loads its encoder for ids; its tokenizer comes with a later release.",
+        "checksum that is not known is written `unknown`.",
     ]
     for family in sorted(families):
         lines += ["", f"## {family}", ""]
@@ -226,10 +225,7 @@ def _details(info: PresetInfo) -> dict[str, typing.Any]:
 def _describe_tokenizer(info: PresetInfo) -> str:
     if info.tokenizer is None:
         return "none"
-    text = f"{_case(info.tokenizer)}, {info.config.vocabulary_size:,} tokens"
-    if info.tokenizer.kind != "wordpiece":
-        text += "; this tokenizer comes with a later release: until then give ids, not strings"
-    return text
+    return f"{_case(info.tokenizer)}, {info.config.vocabulary_size:,} tokens"
 
 
 def _case(tokenizer) -> str:

@@ -163,18 +163,7 @@ class Preprocessor(keras.layers.Layer):
 
         Only the mask token is read so; other special tokens in the text stay ordinary text.
         """
-        text = self.tokenizer.bind_masks(text)
-        pieces = tf.strings.split(text, self.tokenizer.config.mask_token)  # (B, pieces)
-        tokens = tf.cast(self.tokenizer(pieces.values), "int32")
-        mask = tf.fill([tokens.nrows(out_type=tf.int32), 1], self.tokenizer.mask_id)
-        tokens = tf.concat([tokens, mask], axis=1)
-        tokens = tf.RaggedTensor.from_nested_row_splits(
-            tokens.values,
-            [tf.cast(pieces.row_splits, "int64"), tf.cast(tokens.row_splits, "int64")],
-            validate=False,
-        ).merge_dims(1, 2)  # (B, tokens): each piece and a mask behind it
-        lengths = tf.maximum(tf.cast(tokens.row_lengths(), "int32") - 1, 0)
-        tokens = packing.keep_first(tokens, lengths)  # but none behind the last piece
+        tokens = self.tokenizer.tokenize_masked(text)
         return packing.pack(tokens, None, self.form, self.sequence_length)
 
     def preprocess_masked(self, inputs):
@@ -278,6 +267,11 @@ def preprocessor_of_checkpoint(checkpoint, sequence_length=None, padding="bucket
         return None, f"the files of {checkpoint.name}, and with them its vocabulary, are not here"
     if config is None or "vocabulary" not in checkpoint.files:
         return None, f"{checkpoint.name} comes without a vocabulary"
+    if config.kind == "sentence_piece" and config.start_token == "<s>":
+        return None, (
+            f"{checkpoint.name} has the vocabulary of XLM-RoBERTa, whose ids are not those of its "
+            "SentencePiece model; it is not part of this release"
+        )
     positions = checkpoint.config.max_sequence_length
     if sequence_length is None:
         # Tokenizer files may promise more than the position table holds.
@@ -297,4 +291,4 @@ def _tokenizer_config(tokenizer):
 
 def _tokenizer_from_config(config):
     arguments = dict(config)
-    return tokenizer_class(arguments.pop("kind"))(**arguments)
+    return tokenizer_class(arguments.pop("kind")).from_arguments(arguments)

@@ -16,7 +16,8 @@ class Fill(typing.NamedTuple):
 
     Args:
         token: As in the vocabulary: a `##` in front (WordPiece) means that it goes on with the
-            word before, a `Ġ` (byte-level BPE) that there is a space before it.
+            word before, a `Ġ` (byte-level BPE) or `▁` (SentencePiece) that there is a space
+            before it.
         score: Its probability.
         text: The text with the word in that place; other masks stay.
     """

@@ -22,6 +22,7 @@ SPECIAL_TOKENS = tuple(f"{role}_token" for role in SPECIAL_ROLES)
 TOKENIZERS = {
     "wordpiece": ("bertzoo.tokenizers.wordpiece", "WordPieceTokenizer"),
     "byte_pair": ("bertzoo.tokenizers.byte_pair", "BytePairTokenizer"),
+    "sentence_piece": ("bertzoo.tokenizers.sentence_piece", "SentencePieceTokenizer"),
 }
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -127,6 +128,11 @@ class Tokenizer(abc.ABC):
             **{name: getattr(self.config, name) for name in self.SETTINGS},
         }
 
+    @classmethod
+    def from_arguments(cls, arguments: Mapping) -> Tokenizer:
+        """Build the tokenizer that `arguments` described."""
+        return cls(**arguments)
+
     def __reduce__(self):
         """Pickle and copy by building again: models and tables are made from the vocabulary."""
         return _rebuild, (type(self), self.arguments())
@@ -160,6 +166,29 @@ class Tokenizer(abc.ABC):
     def bind_masks(self, texts: tf.Tensor) -> tf.Tensor:
         """Return texts `[batch]` without what mask tokens in them take in from their left."""
         return texts
+
+    def tokenize_masked(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Return the ids of texts in which the mask token is spelled out, as `[MASK]`.
+
+        Only the mask token is read so; other special tokens in the text stay ordinary text.
+
+        Args:
+            texts: String tensor `[batch]`.
+
+        Returns:
+            Ragged int32 `[batch, None]`.
+        """
+        texts = self.bind_masks(texts)
+        pieces = tf.strings.split(texts, self.config.mask_token)  # (B, pieces)
+        tokens = tf.cast(self(pieces.values), tf.int32)
+        mask = tf.fill([tokens.nrows(out_type=tf.int32), 1], self.mask_id)
+        tokens = tf.concat([mask, tokens], axis=1)
+        tokens = tf.RaggedTensor.from_nested_row_splits(
+            tokens.values,
+            [tf.cast(pieces.row_splits, tf.int64), tf.cast(tokens.row_splits, tf.int64)],
+            validate=False,
+        ).merge_dims(1, 2)  # (B, tokens): a mask in front of each piece
+        return tokens[:, 1:]  # but none in front of the first one
 
     @abc.abstractmethod
     def join_token(self, before: str, token_id: int) -> str:
@@ -265,4 +294,4 @@ def _as_bytes(text: str | bytes) -> bytes:
 
 
 def _rebuild(cls: type[Tokenizer], arguments: dict) -> Tokenizer:
-    return cls(**arguments)
+    return cls.from_arguments(arguments)

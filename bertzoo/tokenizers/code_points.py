@@ -1,4 +1,4 @@
-"""BERT's text cleaning as a table from code points to strings.
+"""BERT's and ALBERT's text cleaning as tables from code points to strings.
 
 Google's BasicTokenizer (Devlin et al. 2018; `tokenization.py` of google-research/bert) works
 character by character: it deletes control characters, turns white space into spaces, sets CJK
@@ -42,6 +42,7 @@ _SPACES = frozenset(
     "\t\n\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
 )
+_SPACES_OF_PYTHON_ALONE = frozenset("\v\f\x1c\x1d\x1e\x1f\x85")
 
 
 def is_cjk(code_point: int) -> bool:
@@ -87,6 +88,32 @@ def folded(code_point: int, lowercase: bool, strip_accents: bool) -> str:
     return character
 
 
+def compatibility_folded(code_point: int, lowercase: bool, strip_accents: bool) -> str:
+    """Return what ALBERT's preprocessing makes of one code point (Lan et al. 2019).
+
+    All that `str.split()` splits at is a space; then, if accents go, NFKD without combining
+    characters; then lower case, but for capital sigma. `preprocess_text` in `tokenization.py` of
+    google-research/albert.
+
+    >>> compatibility_folded(ord("É"), True, True), compatibility_folded(ord("ﬁ"), True, True)
+    ('e', 'fi')
+    >>> compatibility_folded(0x1F, True, True), compatibility_folded(0x200B, True, True)
+    (' ', '\u200b')
+    """
+    text = chr(code_point)
+    if text in _SPACES or text in _SPACES_OF_PYTHON_ALONE:
+        return " "
+    if unicode_14.category(code_point) == "Cn":
+        return text
+    if strip_accents:
+        # Marks that NFKD sorts are among those that are dropped: no need to look around.
+        text = unicodedata.normalize("NFKD", text)
+        text = "".join(c for c in text if not unicodedata.combining(c))
+    if lowercase:
+        text = "".join(c if c == SIGMA else c.lower() for c in text)
+    return text
+
+
 @functools.cache
 def folding_table(lowercase: bool, strip_accents: bool) -> dict[int, str]:
     """Return `folded` for every code point that it changes, by code point.
@@ -95,10 +122,24 @@ def folding_table(lowercase: bool, strip_accents: bool) -> dict[int, str]:
     >>> table[ord("A")], table[ord("ß")] if ord("ß") in table else "unchanged"
     ('a', 'unchanged')
     """
+    return _table(folded, lowercase, strip_accents)
+
+
+@functools.cache
+def compatibility_table(lowercase: bool, strip_accents: bool) -> dict[int, str]:
+    """Return `compatibility_folded` for every code point that it changes, by code point.
+
+    >>> len(compatibility_table(lowercase=False, strip_accents=True)[0xFDFA])
+    18
+    """
+    return _table(compatibility_folded, lowercase, strip_accents)
+
+
+def _table(fold, lowercase: bool, strip_accents: bool) -> dict[int, str]:
     table = {}
     for first, last in _ranges_that_may_change():
         for code_point in range(first, last + 1):
-            text = folded(code_point, lowercase, strip_accents)
+            text = fold(code_point, lowercase, strip_accents)
             if text != chr(code_point):
                 table[code_point] = text
     return table

@@ -50,7 +50,7 @@ def train_tokenizer(
     kind: str = "wordpiece",
     **settings,
 ) -> Tokenizer:
-    """Learn a vocabulary from texts: WordPiece, or byte-level BPE (`kind="byte_pair"`).
+    """Learn a vocabulary from texts: WordPiece, byte-level BPE or SentencePiece.
 
     The same texts give the same vocabulary, in any order and on any machine.
 
@@ -60,13 +60,15 @@ def train_tokenizer(
         vocabulary_size: How many tokens there may be, special tokens included. Little text may
             give fewer. WordPiece: at most two thirds are spent on single characters; words with
             rarer characters are left out. Byte pairs: 256 tokens are the bytes.
-        lowercase: Whether text is lower-cased; None for the kind's default: WordPiece does, byte
-            pairs never.
-        strip_accents: Whether combining marks are removed; None follows `lowercase`.
+        lowercase: Whether text is lower-cased; None for the kind's default: byte pairs never,
+            the others do.
+        strip_accents: Whether combining marks are removed; None follows `lowercase`
+            (SentencePiece: they are).
         progress: Whether to report progress on standard error.
-        kind: `wordpiece` or `byte_pair`.
-        **settings: Further arguments of `WordPieceTokenizer`, such as `mask_token`, or of
-            `train_byte_pair` and `BytePairTokenizer`.
+        kind: `wordpiece`, `byte_pair` or `sentence_piece`, which needs the sentencepiece library:
+            `pip install "bertzoo[sentencepiece]"`.
+        **settings: Further arguments of the kind's tokenizer, such as `mask_token`, and of
+            `train_byte_pair` or `train_sentence_piece`.
 
     Returns:
         A tokenizer; `tokenizer.files()` holds its vocabulary file.
@@ -88,11 +90,15 @@ def train_tokenizer(
         from bertzoo.tokenizers.train_byte_pair import train_byte_pair
 
         return train_byte_pair(_texts_of(texts), vocabulary_size, report, **settings)
-    if kind != "wordpiece":
-        raise ValueError(
-            f"vocabularies of the kind wordpiece or byte_pair can be learnt; got {kind!r}."
-        )
     lowercase = True if lowercase is None else lowercase
+    if kind == "sentence_piece":
+        from bertzoo.tokenizers.train_sentence_piece import train_sentence_piece
+
+        return train_sentence_piece(
+            _texts_of(texts), vocabulary_size, report, lowercase, strip_accents, **settings
+        )
+    if kind != "wordpiece":
+        raise ValueError(f"kind must be wordpiece, byte_pair or sentence_piece; got {kind!r}.")
     defaults = TokenizerConfig()
     roles = [f"{role}_token" for role in _SPECIAL_ORDER]
     special = [settings.get(role, getattr(defaults, role)) for role in roles]

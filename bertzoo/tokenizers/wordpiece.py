@@ -18,12 +18,7 @@ import tensorflow_text as tf_text
 from bertzoo.config import TokenizerConfig
 from bertzoo.tokenizers import long_words, offsets, wordpiece_model
 from bertzoo.tokenizers.base import SPECIAL_TOKENS, Tokenizer, as_ids, as_texts
-from bertzoo.tokenizers.code_points import (
-    FINAL_SIGMA,
-    SIGMA,
-    SMALL_SIGMA,
-    final_sigma_pattern,
-)
+from bertzoo.tokenizers.final_sigma import lower_sigma
 from bertzoo.tokenizers.long_words import Tokens
 from bertzoo.tokenizers.vocabulary import read_vocabulary
 from bertzoo.tokenizers.wordpiece_model import (
@@ -265,18 +260,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def _lower_sigma(self, clean: tf.Tensor) -> tf.Tensor:
         # The table left capital sigma alone, as it alone is lower-cased by what stands around it.
-        # Both small sigmas have as many bytes, so offsets stay right.
-        if not self.config.lowercase:
-            return clean
-        small = tf.strings.regex_replace(clean, SIGMA, SMALL_SIGMA)
-
-        def lower():
-            # As a tensor the pattern is compiled only where it is used: it has 600 ranges.
-            pattern = tf.constant(final_sigma_pattern())
-            final = tf.strings.regex_replace(clean, pattern, rf"\1{FINAL_SIGMA}\2")
-            return tf.strings.regex_replace(final, SIGMA, SMALL_SIGMA)
-
-        return tf.cond(tf.reduce_any(small != clean), lower, lambda: clean)
+        return lower_sigma(clean) if self.config.lowercase else clean
 
     def _find_special_tokens(self) -> list[str]:
         tokens = [self.vocabulary[index] for index in sorted(set(self.special_ids))]
