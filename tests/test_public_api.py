@@ -10,10 +10,12 @@ import bertzoo
 PUBLIC = [
     "Backbone",
     "BackboneConfig",
+    "BytePairTokenizer",
     "HeadConfig",
     "MaskedLM",
     "Preprocessor",
     "QuestionAnswerer",
+    "SentencePieceTokenizer",
     "TextClassifier",
     "TextEmbedder",
     "TokenClassifier",
