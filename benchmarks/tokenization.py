@@ -1,8 +1,10 @@
-"""WordPiece throughput beside Hugging Face's `tokenizers`, in one run, interleaved.
+"""Tokenizers' throughput beside Hugging Face's `tokenizers`, in one run, interleaved.
 
     python benchmarks/tokenization.py --output build/tokenization
+    python benchmarks/tokenization.py --kind sentence_piece
 
-Both get the same texts, the same vocabulary and two threads. bertzoo runs as users run it: in
+WordPiece has BERT's vocabulary, SentencePiece a German ALBERT's (its English one is not to be had
+offline; Hugging Face's side is built as transformers builds ALBERT's tokenizer). Both get the same texts, the same vocabulary and two threads. bertzoo runs as users run it: in
 `tf.data.Dataset.map` with two parallel calls, timed in the steady state (making an iterator costs
 some 50 ms once). Hugging Face runs `encode_batch_fast` (ids) and `encode_batch` (ids and offsets)
 on lists of strings; reading the results out of its objects is not counted. Each repetition times
@@ -34,30 +36,68 @@ import bertzoo
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DATA = pathlib.Path(os.environ.get("BERTZOO_DATA") or ROOT.parent / "shared" / "data")
 CORPORA = ("gutenberg-books", "enwiki-excerpt", "multilingual-sample", "zhwiki-sample")
-VOCABULARY = ROOT / "tests" / "data" / "bert-base-uncased" / "vocab.txt"
 
 
 def main():
     arguments = read_arguments()
-    ours = bertzoo.WordPieceTokenizer(arguments.vocabulary)
-    theirs = hf_tokenizers.BertWordPieceTokenizer(str(arguments.vocabulary), lowercase=True)
-    theirs.encode_special_tokens = True
+    ours, theirs = KINDS[arguments.kind](arguments.vocabulary)
     results = []
     for name, texts in read_corpora(arguments):
-        results.append(compare(name, texts, ours, theirs._tokenizer, arguments))
+        results.append(compare(name, texts, ours, theirs, arguments))
         print(to_markdown(results[-1:], header=len(results) == 1), flush=True)
     if arguments.output:
         write(pathlib.Path(arguments.output), results, arguments)
 
 
+def wordpiece(vocabulary):
+    vocabulary = vocabulary or ROOT / "tests" / "data" / "bert-base-uncased" / "vocab.txt"
+    theirs = hf_tokenizers.BertWordPieceTokenizer(str(vocabulary), lowercase=True)
+    theirs.encode_special_tokens = True
+    return bertzoo.WordPieceTokenizer(vocabulary), theirs._tokenizer
+
+
+def sentence_piece(vocabulary):
+    import sentencepiece
+
+    vocabulary = vocabulary or DATA / "vocab" / "albert-30k-german" / "30k-clean.model"
+    library = sentencepiece.SentencePieceProcessor()
+    library.Load(str(vocabulary))
+    pieces = [(library.IdToPiece(i), library.GetScore(i)) for i in range(library.GetPieceSize())]
+    theirs = hf_tokenizers.Tokenizer(
+        hf_tokenizers.models.Unigram(pieces, unk_id=library.unk_id(), byte_fallback=False)
+    )
+    normalizers, pre_tokenizers = hf_tokenizers.normalizers, hf_tokenizers.pre_tokenizers
+    theirs.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace("``", '"'),
+            normalizers.Replace("''", '"'),
+            normalizers.NFKD(),
+            normalizers.StripAccents(),
+            normalizers.Lowercase(),
+        ]
+    )
+    theirs.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Metaspace(replacement="\u2581", prepend_scheme="always"),
+        ]
+    )
+    return bertzoo.SentencePieceTokenizer(vocabulary), theirs
+
+
+# Kind -> our tokenizer and theirs, on a vocabulary file or the usual one.
+KINDS = {"wordpiece": wordpiece, "sentence_piece": sentence_piece}
+
+
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", nargs="*", default=[], help="text files, one text a line")
-    parser.add_argument("--vocabulary", default=VOCABULARY, type=pathlib.Path)
+    parser.add_argument("--kind", default="wordpiece", choices=KINDS)
+    parser.add_argument("--vocabulary", type=pathlib.Path, help="file (default: see above)")
     parser.add_argument("--batch-size", default=512, type=int)
     parser.add_argument("--repeats", default=7, type=int)
     parser.add_argument("--quick", action="store_true", help="2,048 texts, three repeats")
-    parser.add_argument("--output", help="folder for tokenization.json and tokenization.md")
+    parser.add_argument("--output", help="folder for KIND.json and KIND.md")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.repeats = 3
@@ -184,13 +224,14 @@ def write(folder, results, arguments):
         "repeats": arguments.repeats,
         "threads": 2,
         "cores": os.cpu_count(),
-        "vocabulary": arguments.vocabulary.parent.name,
+        "kind": arguments.kind,
+        "vocabulary": arguments.vocabulary and arguments.vocabulary.parent.name,
         "versions": versions,
     }
     content = json.dumps({"setting": setting, "results": results}, indent=1)
-    (folder / "tokenization.json").write_text(content + "\n", "utf-8")
+    (folder / f"{arguments.kind}.json").write_text(content + "\n", "utf-8")
     made_with = ", ".join(f"{name} {version}" for name, version in versions.items())
-    (folder / "tokenization.md").write_text(
+    (folder / f"{arguments.kind}.md").write_text(
         "Million tokens a second, medians of "
         f"{arguments.repeats} interleaved runs, batches of {arguments.batch_size}, two threads, "
         f"{os.cpu_count()} cores; {made_with}.\n\n{to_markdown(results)}\n",
