@@ -41,7 +41,7 @@ def add_tokens(task, words):
     Example:
     >>> embedder = bertzoo.TextEmbedder.from_preset("bert_toy")
     >>> embedder.tokenizer(["Osteotomy"]).to_list()[0]
-    [21, 52, 53, 38, 48, 53, 48, 46, 58]
+    [22, 52, 53, 38, 48, 53, 48, 46, 58]
     >>> add_tokens(embedder, ["Osteotomy"]).tokenizer(["osteotomy"]).to_list()[0]
     [86]
     """
