@@ -147,9 +147,7 @@ def steady_pipeline(batches, tokenize):
 
 def encode(function, batches):
     return sum(
-        len(encoding)
-        for batch in batches
-        for encoding in function(batch, add_special_tokens=False)
+        len(encoding) for batch in batches for encoding in function(batch, add_special_tokens=False)
     )
 
 

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Backbone": "bertzoo.models.backbone",
     "BackboneConfig": "bertzoo.config",
+    "BytePairTokenizer": "bertzoo.tokenizers.byte_pair",
     "HeadConfig": "bertzoo.config",
     "MaskedLM": "bertzoo.tasks.masked_lm",
     "Preprocessor": "bertzoo.preprocessing.preprocessor",
@@ -22,9 +23,10 @@ _PUBLIC = {
     "TokenizerConfig": "bertzoo.config",
     "WordPieceTokenizer": "bertzoo.tokenizers.wordpiece",
     "export_checkpoint": "bertzoo.checkpoints",
+    "import_checkpoint": "bertzoo.checkpoints",
     "list_presets": "bertzoo.presets",
-    "open_checkpoint": "bertzoo.checkpoints",
     "train_tokenizer": "bertzoo.tokenizers.train",
+    "upload_preset": "bertzoo.checkpoints",
 }
 
 # Parts of the package that are used by their own name, as `bertzoo.adapt.add_tokens`.

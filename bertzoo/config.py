@@ -23,9 +23,36 @@ HEAD_KINDS = (
     "text_embedder",
 )
 POOLINGS = ("cls", "max", "mean", "mean_sqrt")
-TOKENIZER_KINDS = ("wordpiece", "byte_pair", "sentence_piece")
+# What each kind of tokenizer has unless it is said otherwise: BERT's, RoBERTa's and ALBERT's.
+TOKENIZER_KINDS = {
+    "wordpiece": {
+        "lowercase": True,
+        "start_token": "[CLS]",
+        "end_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "unknown_token": "[UNK]",
+        "mask_token": "[MASK]",
+    },
+    "byte_pair": {
+        "lowercase": False,
+        "start_token": "<s>",
+        "end_token": "</s>",
+        "pad_token": "<pad>",
+        "unknown_token": "<unk>",
+        "mask_token": "<mask>",
+    },
+    "sentence_piece": {
+        "lowercase": True,
+        "start_token": "[CLS]",
+        "end_token": "[SEP]",
+        "pad_token": "<pad>",
+        "unknown_token": "<unk>",
+        "mask_token": "[MASK]",
+    },
+}
 
 
+@dataclasses.dataclass(frozen=True)
 class Config:
     """What the frozen configurations share: strict keys, strict types, plain dictionaries."""
 
@@ -102,7 +129,6 @@ class BackboneConfig(Config):
         initializer_range: Standard deviation of the truncated normal for kernels and tables.
 
     Example:
-
     >>> BackboneConfig().parameter_count()
     109482240
     >>> BackboneConfig(num_layers=6, num_segments=0, pooler=False).parameter_count()
@@ -167,7 +193,7 @@ class BackboneConfig(Config):
         """Return the configuration of a preset name or checkpoint directory; no TensorFlow."""
         from bertzoo import checkpoints
 
-        return checkpoints.open_source(source).config
+        return checkpoints.open_source(source, download=False).config
 
     @property
     def head_dim(self) -> int:
@@ -222,7 +248,7 @@ class HeadConfig(Config):
             `text_embedder`.
         num_outputs: Classes of a classifier (`next_sentence` 2); None for the other kinds.
         labels: Names of the classes in output order, or None where they are not known.
-        input: What a text classifier reads: `pooled` or `first_token`.
+        input: What a text classifier reads: `pooled`, `first_token`, or the `mean` over tokens.
         hidden_activation: Of the hidden layer: `masked_lm` and `discriminator` always have one;
             `text_classifier` has none where this is None (BERT), else one with `tanh`
             (RoBERTa), `relu` (DistilBERT) or `gelu` (ELECTRA).
@@ -236,7 +262,6 @@ class HeadConfig(Config):
             layer between pooling and normalisation (sentence-transformers `Dense`).
 
     Example:
-
     >>> HeadConfig("token_classifier", labels=("O", "B-PER", "I-PER")).num_outputs
     3
     """
@@ -257,7 +282,7 @@ class HeadConfig(Config):
         """Check every field, and what they say together."""
         self._check_types()
         self._check_choice("kind", HEAD_KINDS)
-        self._check_choice("input", ("pooled", "first_token"))
+        self._check_choice("input", ("pooled", "first_token", "mean"))
         self._check_choice("hidden_activation", ACTIVATIONS)
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"HeadConfig.dropout must be in [0, 1); got {self.dropout}.")
@@ -282,9 +307,9 @@ class HeadConfig(Config):
                     f"a {self.kind} head with {self.num_outputs} outputs needs as many labels; "
                     f"got {len(self.labels)}."
                 )
-        if self.kind in ("text_classifier", "token_classifier", "next_sentence"):
-            if self.num_outputs is None or self.num_outputs < 1:
-                raise ValueError(f"a {self.kind} head needs num_outputs or labels; got neither.")
+        classifies = self.kind in ("text_classifier", "token_classifier", "next_sentence")
+        if classifies and (self.num_outputs is None or self.num_outputs < 1):
+            raise ValueError(f"a {self.kind} head needs num_outputs or labels; got neither.")
         if self.kind in ("masked_lm", "discriminator") and self.hidden_activation is None:
             raise ValueError(f"a {self.kind} head needs a hidden_activation.")
         if self.kind == "text_embedder":
@@ -313,8 +338,9 @@ class TokenizerConfig(Config):
 
     Args:
         kind: `wordpiece`, `byte_pair` or `sentence_piece`.
-        lowercase: Whether text is lower-cased.
+        lowercase: Whether text is lower-cased (never with byte_pair).
         strip_accents: Whether combining marks are removed; None follows `lowercase`, as BERT.
+        add_prefix_space: Whether a text gets a space in front (byte_pair only).
         start_token: First token of a packed input.
         end_token: Token after each segment.
         pad_token: Token that fills the rest.
@@ -323,26 +349,34 @@ class TokenizerConfig(Config):
         sequence_length: Length to which inputs are truncated by default; None means the
             backbone's `max_sequence_length`.
 
-    Example:
+    `lowercase` and the special tokens follow the kind where they are None.
 
-    >>> TokenizerConfig(lowercase=False).to_dict(defaults=False)
-    {'lowercase': False}
+    >>> TokenizerConfig(kind="byte_pair").mask_token
+    '<mask>'
     """
 
     kind: str = "wordpiece"
-    lowercase: bool = True
+    lowercase: bool | None = None
     strip_accents: bool | None = None
-    start_token: str = "[CLS]"
-    end_token: str = "[SEP]"
-    pad_token: str = "[PAD]"
-    unknown_token: str = "[UNK]"
-    mask_token: str = "[MASK]"
+    add_prefix_space: bool = False
+    start_token: str | None = None
+    end_token: str | None = None
+    pad_token: str | None = None
+    unknown_token: str | None = None
+    mask_token: str | None = None
     sequence_length: int | None = None
 
     def __post_init__(self):
-        """Check every field."""
+        """Fill in what the kind says, and check every field."""
         self._check_types()
-        self._check_choice("kind", TOKENIZER_KINDS)
+        self._check_choice("kind", tuple(TOKENIZER_KINDS))
+        for name, value in TOKENIZER_KINDS[self.kind].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        if self.kind == "byte_pair" and self.lowercase:
+            raise ValueError("byte_pair tokenizers keep case: lowercase must be False.")
+        if self.kind != "byte_pair" and self.add_prefix_space:
+            raise ValueError(f"add_prefix_space is not a setting of {self.kind} tokenizers.")
         if self.sequence_length is not None and self.sequence_length < 3:
             raise ValueError(
                 f"sequence_length must leave room for two special tokens and one more; "

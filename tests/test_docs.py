@@ -16,7 +16,7 @@ import bertzoo
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md",
-             *sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("recipes/**/*.md"))]  # fmt: skip
+             *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("recipes/**/*.md"))]  # fmt: skip
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

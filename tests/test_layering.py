@@ -17,6 +17,7 @@ PACKAGE = pathlib.Path(bertzoo.__file__).parent
 
 LEVELS = {
     "config": 0,
+    "durable": 0,
     "presets": 1,
     "hub": 1,
     "tokenizers": 2,
@@ -43,8 +44,9 @@ BESIDE = {("hub", "presets")}
 # From this level on, code may use the package by its public face.
 FACE = 5
 
-# Peers: only inside functions.
-PEERS = {"torch", "transformers", "keras_hub", "sentence_transformers", "tokenizers", "jax"}
+# Peers and the hubs' clients: only inside functions.
+PEERS = {"torch", "transformers", "keras_hub", "sentence_transformers", "tokenizers", "jax",
+         "huggingface_hub", "kagglehub"}  # fmt: skip
 
 
 class Imports(ast.NodeVisitor):
@@ -128,6 +130,11 @@ def users_of(packages, parts=None, inside_functions=True):
     ]
 
 
+def users_of_file(path, packages):
+    """Return the modules of the packages that one file imports anywhere."""
+    return [module for module, _ in MODULES[path] if module.split(".")[0] in packages]
+
+
 def test_every_part_of_the_package_has_a_level():
     unknown = {part_of(path) for path in MODULES} - set(LEVELS)
     assert unknown == set(), "give the new part a level in ARCHITECTURE.md and here"
@@ -145,7 +152,14 @@ def test_layers_and_models_never_import_tensorflow():
 
 def test_configs_and_presets_import_neither_tensorflow_nor_keras():
     heavy = {"tensorflow", "tensorflow_text", "keras"}
-    assert users_of(heavy, {"config", "presets", "hub"}) == []
+    assert users_of(heavy, {"config", "durable", "presets"}) == []
+
+
+def test_the_hub_imports_tensorflow_for_object_stores_alone():
+    heavy = {"tensorflow", "tensorflow_text", "keras"}
+    users = {path for path in MODULES if users_of_file(path, heavy)}
+    assert {path for path in users if part_of(path) == "hub"} == {"hub/object_store.py"}
+    assert users_of(heavy, {"hub"}, inside_functions=False) == []
 
 
 def test_checkpoints_and_the_command_line_load_no_tensorflow_at_import():

@@ -24,6 +24,7 @@ PUBLIC = [
     "import_checkpoint",
     "list_presets",
     "train_tokenizer",
+    "upload_preset",
 ]
 
 TASKS = ["MaskedLM", "QuestionAnswerer", "TextClassifier", "TextEmbedder", "TokenClassifier"]

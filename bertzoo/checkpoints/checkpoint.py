@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import os
 import pathlib
 import typing
 
@@ -33,9 +34,10 @@ class Checkpoint:
         why_no_weights: What to say when weights are asked for and there are none.
 
     Example:
-    >>> checkpoint = open_checkpoint("all-MiniLM-L6-v2/")
-    >>> checkpoint.format, checkpoint.config.num_layers
-    ('hf_bert', 6)
+    >>> checkpoint = import_checkpoint("bert_toy")
+    >>> path, array = next(checkpoint.all_weights())
+    >>> path, array.shape, array.dtype
+    ('embeddings/token/embeddings', (86, 20), dtype('float32'))
     """
 
     name: str
@@ -152,6 +154,17 @@ class Checkpoint:
     def all_weights(self) -> collections.abc.Iterator[tuple[str, np.ndarray]]:
         """Return an iterator over everything it carries: the backbone and every head."""
         return self.weights(shapes.variable_shapes(self.config, self.heads.values()))
+
+    def save_to_preset(self, directory: str | os.PathLike) -> pathlib.Path:
+        """Write all that it carries as a preset directory of bertzoo, atomically.
+
+        >>> path = import_checkpoint("bert_toy").save_to_preset("my_bert")
+        >>> import_checkpoint("my_bert").format
+        'bertzoo'
+        """
+        from bertzoo.checkpoints import export  # which reads and writes every format
+
+        return export.export_checkpoint(self, directory, "bertzoo")
 
 
 def check_config_against_tensors(

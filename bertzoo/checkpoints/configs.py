@@ -11,6 +11,7 @@ import collections.abc
 import dataclasses
 import typing
 
+from bertzoo.checkpoints.foreign_keys import HARMLESS, IRRELEVANT, OTHER_FAMILIES
 from bertzoo.config import BackboneConfig, nearest
 
 # Hugging Face's "gelu" is erf; these tanh forms are one function written in several ways.
@@ -25,138 +26,6 @@ HF_ACTIVATIONS = {
     "relu": "relu",
 }
 HF_SPELLING = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
-
-# Keys that do not change what an encoder computes: bookkeeping, text generation, training aids.
-IRRELEVANT = frozenset(
-    [
-        "architectures",
-        "model_type",
-        "name_or_path",
-        "_name_or_path",
-        "transformers_version",
-        "torch_dtype",
-        "dtype",
-        "_commit_hash",
-        "_attn_implementation",
-        "_attn_implementation_autoset",
-        "attn_implementation",
-        "_flash_attn_2_enabled",
-        "gradient_checkpointing",
-        "use_cache",
-        "output_past",
-        "output_attentions",
-        "output_hidden_states",
-        "output_scores",
-        "return_dict",
-        "return_dict_in_generate",
-        "torchscript",
-        "use_bfloat16",
-        "xla_device",
-        "tf_legacy_loss",
-        "keys_to_ignore_at_inference",
-        "chunk_size_feed_forward",
-        "tie_word_embeddings",
-        "tie_encoder_decoder",
-        "language",
-        "license",
-        "id2label",
-        "label2id",
-        "num_labels",
-        "_num_labels",
-        "problem_type",
-        "finetuning_task",
-        "task_specific_params",
-        "sentence_transformers",
-        "tokenizer_class",
-        "vocab_file",
-        "do_lower_case",
-        "pad_token_id",
-        "bos_token_id",
-        "eos_token_id",
-        "eos_token_ids",
-        "sep_token_id",
-        "cls_token_id",
-        "mask_token_id",
-        "unk_token_id",
-        "decoder_start_token_id",
-        "prefix",
-        "max_length",
-        "min_length",
-        "max_new_tokens",
-        "min_new_tokens",
-        "do_sample",
-        "early_stopping",
-        "num_beams",
-        "num_beam_groups",
-        "diversity_penalty",
-        "temperature",
-        "top_k",
-        "top_p",
-        "typical_p",
-        "repetition_penalty",
-        "length_penalty",
-        "no_repeat_ngram_size",
-        "encoder_no_repeat_ngram_size",
-        "bad_words_ids",
-        "num_return_sequences",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-        "remove_invalid_values",
-        "exponential_decay_length_penalty",
-        "suppress_tokens",
-        "begin_suppress_tokens",
-        "directionality",
-        "pooler_fc_size",
-        "pooler_num_attention_heads",
-        "pooler_num_fc_layers",
-        "pooler_size_per_head",
-        "pooler_type",
-        "cell",
-        "structure",
-        "pre_trained",
-        "training",
-    ]
-)
-
-# Keys that do change it: the values under which our encoder is the same network.
-HARMLESS: dict[str, tuple[tuple, str]] = {
-    "is_decoder": ((False, None), "bertzoo reads encoders, not decoders"),
-    "add_cross_attention": ((False, None), "bertzoo reads encoders, not decoders"),
-    "is_encoder_decoder": ((False, None), "bertzoo reads encoders, not decoders"),
-    "cross_attention_hidden_size": ((None,), "bertzoo reads encoders, not decoders"),
-    "position_embedding_type": (
-        ("absolute", None),
-        "only absolute positions are the network of BERT",
-    ),
-    "pruned_heads": (({}, [], None), "pruned attention heads leave layers of unequal width"),
-    "quantization_config": ((None, {}), "quantized weights are not read"),
-    "auto_map": ((None, {}), "the checkpoint runs code of its own, which bertzoo never does"),
-    "per_layer_config": ((None, {}), "layers that differ from each other are not supported"),
-    "moe": ((None, False), "mixtures of experts are not supported"),
-}
-
-OTHER_FAMILIES = {
-    "mpnet": "MPNet adds relative attention biases",
-    "deberta": "DeBERTa's attention is disentangled",
-    "deberta-v2": "DeBERTa's attention is disentangled",
-    "modernbert": "ModernBERT has rotary positions and gated layers",
-    "mobilebert": "MobileBERT has bottleneck layers",
-    "xlm-roberta": "its encoder is RoBERTa's, but its SentencePiece tokenizer is not part of this "
-    "release",
-    "camembert": "its encoder is RoBERTa's, but its SentencePiece tokenizer is not part of this "
-    "release",
-    "nomic_bert": "it has rotary positions and gated layers",
-    "xlnet": "XLNet's attention is relative and two-stream",
-    "roformer": "RoFormer has rotary positions",
-    "big_bird": "BigBird's attention is sparse",
-    "longformer": "Longformer's attention is sparse",
-    "funnel": "Funnel Transformer pools between its layers",
-    "convbert": "ConvBERT has convolutions in its attention",
-    "squeezebert": "SqueezeBERT has grouped convolutions",
-    "ibert": "I-BERT computes in integers",
-    "layoutlm": "LayoutLM embeds positions on a page",
-    "bert-generation": "it is a decoder",
-}
 
 # Sizes past these are a damaged file, not a model; the largest published encoder of this family,
 # ALBERT-xxlarge or BERT-Large, has 24 layers and less than 4e8 weights.

@@ -62,8 +62,9 @@ def export_checkpoint(
         ValueError: A format that cannot express the model; the message says why.
 
     Example:
-    >>> export_checkpoint("my_bert/", "for_transformers/", format="hf_bert")
-    PosixPath('for_transformers')
+    >>> path = export_checkpoint("bert_toy", "exported", "hf_bert", heads=["masked_lm"])
+    >>> sorted(item.name for item in path.iterdir())[:2]
+    ['config.json', 'model.safetensors']
     """
     check_key(format, FORMATS, "the formats to export to")
     opened = _with_heads(opening.open_source(source), format, heads)

@@ -199,6 +199,8 @@ def _read_tokenizer(
     if kind == "wordpiece":
         # KerasHub lower-cases without removing accents unless it is asked to.
         values["strip_accents"] = bool(arguments.get("strip_accents", False))
+    elif kind == "byte_pair":
+        values["add_prefix_space"] = bool(arguments.get("add_prefix_space", False))
     preprocessor = directory / "preprocessor.json"
     if preprocessor.is_file():
         length = (readers.read_json(preprocessor).get("config") or {}).get("sequence_length")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import json
 import typing
 
 from bertzoo.config import BackboneConfig, HeadConfig, TokenizerConfig
@@ -14,7 +15,31 @@ TASKS = {
     "token_classifier": ("TokenClassifier", None),
     "question_answerer": ("QuestionAnswerer", None),
 }
-FACTS = ("license", "language", "paper", "source", "note")
+# Facts of the origin and how the card calls them; those of ALWAYS are said to be not known.
+FACTS = {
+    "license": "License",
+    "language": "Language",
+    "paper": "Paper",
+    "training_data": "Training data",
+    "source": "Source",
+    "note": "Note",
+}
+ALWAYS = ("license", "language", "paper", "training_data")
+PIPELINES = {
+    "text_embedder": "sentence-similarity",
+    "text_classifier": "text-classification",
+    "token_classifier": "token-classification",
+    "question_answerer": "question-answering",
+    "masked_lm": "fill-mask",
+}
+# Licences that both hubs know: identifier -> Kaggle's name.
+LICENSES = {
+    "Apache-2.0": "Apache 2.0",
+    "MIT": "MIT",
+    "CC0-1.0": "CC0: Public Domain",
+    "CC-BY-4.0": "Attribution 4.0 International (CC BY 4.0)",
+    "CC-BY-SA-4.0": "CC BY-SA 4.0",
+}
 LONGEST_LIST = 20  # labels named one by one
 
 
@@ -24,8 +49,17 @@ def write(
     heads: collections.abc.Mapping[str, HeadConfig],
     tokenizer: TokenizerConfig | None,
     info: collections.abc.Mapping[str, typing.Any],
+    address: str | None = None,
 ) -> str:
     """Return the model card as Markdown; what is not known is said to be not known.
+
+    Args:
+        name: Title, and the directory of the example.
+        config: The encoder.
+        heads: By kind.
+        tokenizer: None where there is none.
+        info: Any of `description`, the keys of `FACTS`, and `metrics` (name -> number).
+        address: Where it can be loaded from, for the example; None for the directory.
 
     Example:
     >>> write("my_bert", BackboneConfig(), {}, None, {}).splitlines()[0]
@@ -34,10 +68,12 @@ def write(
     lines = [f"# {name}", ""]
     lines += [str(info.get("description") or "A BERT-family encoder saved by bertzoo."), ""]
     lines += ["## Origin", ""]
-    for key in FACTS:
-        value = info.get(key)
-        if value or key in ("license", "language", "paper"):
-            lines.append(f"- {key.capitalize()}: {value or 'not known'}")
+    for key, title in FACTS.items():
+        if info.get(key) or key in ALWAYS:
+            lines.append(f"- {title}: {info.get(key) or 'not known'}")
+    if info.get("metrics"):
+        lines += ["", "## Metrics", "", "| metric | value |", "|---|---|"]
+        lines += [f"| {metric} | {value} |" for metric, value in info["metrics"].items()]
     lines += ["", "## Network", ""]
     lines += [
         f"- {config.parameter_count():,} parameters in the encoder"
@@ -48,11 +84,11 @@ def write(
     ]
     if tokenizer is not None:
         case = "lower-cased" if tokenizer.lowercase else "cased"
-        lines.append(f"- Tokenizer: {tokenizer.kind}, {case}")
+        lines.append(f"- Tokenizer: {tokenizer.kind}, {case}, in the TensorFlow graph")
     for head in heads.values():
         lines.append(f"- Head: {_describe(head)}")
     lines += ["", "## Use", "", "```python", "import bertzoo as bz", ""]
-    lines += _example(name, heads)
+    lines += _example(address or f"{name}/", heads)
     lines += ["```", ""]
     return "\n".join(lines)
 
@@ -69,9 +105,44 @@ def _describe(head: HeadConfig) -> str:
     return text + (f", {head.num_outputs} outputs" if head.num_outputs else "")
 
 
-def _example(name: str, heads) -> list[str]:
+def front_matter(
+    heads: collections.abc.Mapping[str, HeadConfig],
+    info: collections.abc.Mapping[str, typing.Any],
+) -> str:
+    """Return the block at the top of a card that Hugging Face's search reads.
+
+    Example:
+    >>> print(front_matter({}, {"license": "MIT", "language": "en"}))
+    ---
+    library_name: "bertzoo"
+    pipeline_tag: "feature-extraction"
+    tags: ["bertzoo", "bert", "keras", "tensorflow"]
+    license: "mit"
+    language: "en"
+    ---
+    """
+    pipeline = next((PIPELINES[kind] for kind in PIPELINES if kind in heads), "feature-extraction")
+    values: dict[str, typing.Any] = {
+        "library_name": "bertzoo",
+        "pipeline_tag": pipeline,
+        "tags": ["bertzoo", "bert", "keras", "tensorflow"],
+    }
+    known = {name.lower() for name in LICENSES}
+    license = str(info.get("license") or "unknown")
+    if license.lower() in known:
+        values["license"] = license.lower()
+    elif license != "unknown":
+        values |= {"license": "other", "license_name": license}
+    if info.get("language") and info["language"] not in ("multi", "unknown"):
+        values["language"] = info["language"]
+    # JSON's strings and lists are YAML's too, with nothing left to be read otherwise.
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    return "\n".join(["---", *lines, "---"])
+
+
+def _example(source: str, heads) -> list[str]:
     for kind, (task, call) in TASKS.items():
         if kind in heads:
-            lines = [f'model = bz.{task}.from_preset("{name}/")']
+            lines = [f'model = bz.{task}.from_preset("{source}")']
             return lines + ([f"model.{call}"] if call else [])
-    return [f'backbone = bz.Backbone.from_preset("{name}/")']
+    return [f'backbone = bz.Backbone.from_preset("{source}")']

@@ -38,12 +38,13 @@ def open_checkpoint(
     activation: str | None = None,
     expected_heads: collections.abc.Collection[str] = (),
 ) -> Checkpoint:
-    """Open a directory, or a file in it, in any format that bertzoo reads.
+    """Open a directory, a file in it, an archive or an address, in any format that bertzoo reads.
 
-    TensorFlow is imported for TensorFlow 1 checkpoints alone.
+    TensorFlow is imported for TensorFlow 1 checkpoints and for object stores alone.
 
     Args:
-        directory: Of the checkpoint.
+        directory: Of the checkpoint; or a `.zip`, `.tar.gz` or `.tar` of it; or `hf://user/repo`,
+            `kaggle://...`, `https://...`, `gs://...`, which are downloaded on first use.
         format: One of `FORMATS`; None to find it by inspection.
         activation: `gelu`, `gelu_tanh` or `relu`, where it is known better than the files say.
             Google's BERT says "gelu" for what began as erf and became tanh; it is read as erf.
@@ -54,12 +55,21 @@ def open_checkpoint(
         ValueError: Nothing there that bertzoo reads, or files that contradict each other.
 
     Example:
-    >>> open_checkpoint("uncased_L-12_H-768_A-12/").format
-    'google_bert'
+    >>> path = import_checkpoint("bert_toy").save_to_preset("my_bert")
+    >>> open_checkpoint(path).format
+    'bertzoo'
     """
-    path = pathlib.Path(directory).expanduser()
     if format is not None:
         check_key(format, FORMATS, "the checkpoint formats")
+    if hub.is_address(directory):
+        entry = hub.fetch(str(directory))
+        opened = open_checkpoint(
+            entry, format, activation=activation, expected_heads=expected_heads
+        )
+        return dataclasses.replace(opened, info={**opened.info, "source": hub.origin(entry)})
+    path = pathlib.Path(directory).expanduser()
+    if path.is_file() and hub.is_archive(path):
+        path = hub.unpack(path)
     path = preset_directory.existing(path)
     if not path.exists() and not _is_tf1_prefix(path):
         raise ValueError(
@@ -81,31 +91,50 @@ def open_checkpoint(
 
 
 def open_source(
-    source: str | os.PathLike | Checkpoint, format: str | None = None, **options
+    source: str | os.PathLike | Checkpoint,
+    format: str | None = None,
+    *,
+    download: bool = True,
+    **options,
 ) -> Checkpoint:
-    """Open a preset name or alias, a directory or file, or return an opened checkpoint as it is.
+    """Open a preset name or alias, a directory, file, archive or address, or what is open already.
 
-    A preset whose files are not on this machine opens without weights; asking for them then says
-    where to get them. Where there are files, the preset's row decides on case and labels, which
-    files are often wrong about, and must agree with them on everything else.
+    The files of a preset are downloaded on first use. A preset whose files are not on this machine
+    and cannot be downloaded opens without weights; asking for them then says why. Where there are
+    files, the preset's row decides on case and labels, which files are often wrong about, and must
+    agree with them on everything else.
 
     Args:
         source: What to open.
         format: One of `FORMATS`; None to find it by inspection.
+        download: False to open a preset by its row alone where its files are not here.
         **options: Of `open_checkpoint`.
 
     Raises:
         ValueError: An unknown name, or a row that contradicts the files.
+
+    Example:
+    >>> sorted(import_checkpoint("bert_base_en_uncased").heads)
+    ['masked_lm', 'next_sentence']
     """
     if isinstance(source, Checkpoint):
         return source
+    if hub.is_address(source):
+        return open_checkpoint(source, format, **options)
     path = pathlib.Path(source).expanduser()
     if isinstance(source, os.PathLike) or os.sep in str(source) or path.exists():
         return open_checkpoint(path, format, **options)
     info = presets.find_preset(str(source))
     if info.random_seed is not None:
         return _random(info, info.random_seed)
-    directory = hub.locate(info)
+    directory, why = hub.locate(info), ""
+    if directory is not None:
+        hub.verify(directory)
+    elif download:
+        try:
+            directory = hub.download_preset(info)
+        except ValueError as error:  # said when the weights are asked for
+            why = str(error)
     if directory is None:
         return Checkpoint(
             name=info.name,
@@ -116,13 +145,17 @@ def open_source(
             tokenizer=info.tokenizer,
             files={},
             info=_about(info),
-            why_no_weights=hub.where_to_get(info),
+            why_no_weights=why or hub.where_to_get(info),
         )
     for name, expected in (info.sha256 or {}).items():
         if (directory / name).is_file():
             preset_directory.verify(directory / name, expected)
     opened = open_checkpoint(directory, format, expected_heads=tuple(info.heads), **options)
     return _agree(opened, info)
+
+
+# The public name: what is opened becomes a preset with `.save_to_preset(directory)`.
+import_checkpoint = open_source
 
 
 def _find_format(path: pathlib.Path, root: pathlib.Path) -> str:

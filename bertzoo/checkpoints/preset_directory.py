@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import collections.abc
 import contextlib
-import hashlib
 import json
 import os
 import pathlib
 import shutil
-import tempfile
 import typing
 
 import numpy as np
 
+from bertzoo import durable
 from bertzoo.checkpoints import checkpoint, model_card, readers, shapes, table
 from bertzoo.checkpoints.safetensors_file import write_safetensors
 from bertzoo.config import BackboneConfig, HeadConfig, TokenizerConfig, check_key
@@ -74,7 +73,7 @@ def write_preset(
         except ValueError as error:
             raise ValueError(f"{target} was not written: {error}") from error
         for name, content in files.items():
-            _write_bytes(temporary / name, content)
+            durable.write_bytes(temporary / name, content)
         preset = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -83,14 +82,14 @@ def write_preset(
             "tokenizer": None if tokenizer is None else tokenizer.to_dict(),
             "info": dict(info),
             "files": {
-                name: {"sha256": _sha256(temporary / name), "bytes": _size(temporary / name)}
+                name: {"sha256": durable.sha256(temporary / name), "bytes": _size(temporary / name)}
                 for name in (WEIGHTS, *files)
             },
         }
         card = model_card.write(target.name, config, heads, tokenizer, info)
-        _write_bytes(temporary / CARD, card.encode("utf-8"))
+        durable.write_bytes(temporary / CARD, card.encode("utf-8"))
         text = json.dumps(preset, indent=2, ensure_ascii=False) + "\n"
-        _write_bytes(temporary / PRESET, text.encode("utf-8"))
+        durable.write_bytes(temporary / PRESET, text.encode("utf-8"))
     return target
 
 
@@ -161,7 +160,7 @@ def verify(path: pathlib.Path, expected: str | None) -> None:
     """Raise unless a file is there and has this SHA-256; the message names the file."""
     if not path.is_file():
         raise ValueError(f"{path} is missing; the preset was written with it.")
-    found = _sha256(path)
+    found = durable.sha256(path)
     if found != expected:
         raise ValueError(
             f"{path} is not the file that was written: its SHA-256 is {found}, and {PRESET} says "
@@ -180,13 +179,10 @@ def existing(directory: pathlib.Path) -> pathlib.Path:
 @contextlib.contextmanager
 def new_directory(target: pathlib.Path):
     """Yield a temporary directory that becomes `target` if the block ends well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name}.writing-", dir=target.parent))
+    temporary = durable.temporary_beside(target, "writing")
     try:
-        # mkdtemp makes it private; a preset is as readable as any other new directory.
-        temporary.chmod(0o777 & ~_umask())
         yield temporary
-        _sync_directory(temporary)
+        durable.sync(temporary)
         _swap(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -206,7 +202,7 @@ def _swap(temporary: pathlib.Path, target: pathlib.Path) -> None:
         if replacing:
             os.rename(previous, target)
         raise
-    _sync_directory(target.parent)
+    durable.sync(target.parent)
     if previous.exists():
         shutil.rmtree(previous)
 
@@ -243,33 +239,5 @@ def _paths(config, heads, tensors, path) -> list[str]:
     return list(shapes.variable_shapes(config, heads.values()))
 
 
-def _sha256(path: pathlib.Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _size(path: pathlib.Path) -> int:
     return path.stat().st_size
-
-
-def _write_bytes(path: pathlib.Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: pathlib.Path) -> None:
-    if os.name != "posix":  # Windows has no handle to a directory
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import pathlib
 import shutil
 import tempfile
@@ -59,6 +60,8 @@ def read_tokenizer(
     elif kind == "sentence_piece":
         values |= ALBERT_TOKENS if family == "albert" else BYTE_PAIR_TOKENS
         values["lowercase"] = family == "albert"
+    if kind == "byte_pair" and type(raw.get("add_prefix_space")) is bool:
+        values["add_prefix_space"] = raw["add_prefix_space"]
     if kind != "byte_pair" and type(raw.get("do_lower_case")) is bool:
         values["lowercase"] = raw["do_lower_case"]
     elif kind == "wordpiece" and files:
@@ -82,12 +85,12 @@ def read_tokenizer(
 
 
 @functools.cache
-def as_file(vocabulary: tuple[str, ...]) -> pathlib.Path:
-    """Write a vocabulary that lies inside another file to one that lives as long as the process."""
+def as_file(lines: tuple[str, ...], name: str = "vocabulary.txt") -> pathlib.Path:
+    """Write lines that lie inside another file to one that lives as long as the process."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bertzoo-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "vocabulary.txt"
-    path.write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    path = folder / name
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     return path
 
 
@@ -100,6 +103,29 @@ def _is_cased(vocabulary: pathlib.Path) -> bool:
 
 def _inside_tokenizer_json(directory: pathlib.Path) -> pathlib.Path | None:
     """Return the WordPiece vocabulary of a tokenizer.json, the only file of transformers 5."""
+    found = _model_of_tokenizer_json(directory, "WordPiece")
+    return None if found is None else as_file(found[0])
+
+
+def _byte_pair_inside_tokenizer_json(directory: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return the byte-level BPE files of a tokenizer.json, or none."""
+    found = _model_of_tokenizer_json(directory, "BPE")
+    if found is None or not isinstance(found[1].get("merges"), list):
+        return {}
+    tokens, model = found
+    ids = json.dumps({token: index for index, token in enumerate(tokens)}, ensure_ascii=False)
+    # A rule is "a b" in older files, ["a", "b"] in newer ones.
+    rules = [rule if isinstance(rule, str) else " ".join(rule) for rule in model["merges"]]
+    return {
+        "vocabulary": as_file((ids,), "vocabulary.json"),
+        "merges": as_file(("#version: 0.2", *rules), "merges.txt"),
+    }
+
+
+def _model_of_tokenizer_json(
+    directory: pathlib.Path, kind: str
+) -> tuple[tuple[str, ...], dict[str, typing.Any]] | None:
+    """Return the tokens by id and the model of a tokenizer.json, if it has one of this kind."""
     path = directory / "tokenizer.json"
     if not path.is_file():
         return None
@@ -107,7 +133,7 @@ def _inside_tokenizer_json(directory: pathlib.Path) -> pathlib.Path | None:
     model = raw.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
         return None
-    if model.get("type", "WordPiece") != "WordPiece":
+    if model.get("type", "WordPiece") != kind:
         return None
     ids = dict(model["vocab"])
     for token in raw.get("added_tokens") or ():
@@ -115,7 +141,7 @@ def _inside_tokenizer_json(directory: pathlib.Path) -> pathlib.Path | None:
     tokens = sorted(ids, key=lambda token: ids[token])
     if [ids[token] for token in tokens] != list(range(len(tokens))):
         raise ValueError(f"{path}: the ids of its vocabulary are not 0 to {len(tokens) - 1}.")
-    return as_file(tuple(tokens))
+    return tuple(tokens), model
 
 
 def _settings(directory: pathlib.Path) -> dict[str, typing.Any]:
@@ -134,8 +160,9 @@ def _files(directory, family: str, tokenizer_class: str) -> tuple[str, dict[str,
         return "sentence_piece", {"vocabulary": sentence_piece} if sentence_piece else {}
     if family == "roberta":
         paths = [directory / name for name in BYTE_PAIR]
-        there = all(path.is_file() for path in paths)
-        return "byte_pair", dict(zip(("vocabulary", "merges"), paths, strict=True)) if there else {}
+        if all(path.is_file() for path in paths):
+            return "byte_pair", dict(zip(("vocabulary", "merges"), paths, strict=True))
+        return "byte_pair", _byte_pair_inside_tokenizer_json(directory)
     # The Chinese ALBERTs have a WordPiece vocabulary.
     if wordpiece is not None:
         return "wordpiece", {"vocabulary": wordpiece}

@@ -173,6 +173,18 @@ def _write_tokenizer(directory: pathlib.Path, opened: Checkpoint, model_type: st
     raw["model_max_length"] = tokenizer.sequence_length or opened.config.max_sequence_length
     if kind == "wordpiece":
         raw |= {"do_lower_case": tokenizer.lowercase, "strip_accents": tokenizer.strip_accents}
+    elif kind == "byte_pair":
+        raw["add_prefix_space"] = tokenizer.add_prefix_space
+        # The mask takes in white space on its left: transformers does so only if it is told.
+        raw["mask_token"] = {
+            "__type": "AddedToken",
+            "content": tokenizer.mask_token,
+            "lstrip": True,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": True,
+        }
     elif kind == "sentence_piece":
         raw["do_lower_case"] = tokenizer.lowercase
     write_json(directory / "tokenizer_config.json", raw)

@@ -187,6 +187,8 @@ def _write_tokenizer(directory, opened: Checkpoint, family) -> dict | None:
     if tokenizer.kind == "wordpiece":
         strip = tokenizer.lowercase if tokenizer.strip_accents is None else tokenizer.strip_accents
         arguments = {"lowercase": tokenizer.lowercase, "strip_accents": strip}
+    elif tokenizer.kind == "byte_pair":
+        arguments = {"add_prefix_space": tokenizer.add_prefix_space}
     serialized = _serialized(f"{family.name}Tokenizer", family.module, arguments, "tokenizer")
     write_json(directory / "tokenizer.json", serialized)
     if family.classifier is None:

@@ -1,4 +1,4 @@
-"""The command line: `bertzoo list | show | tokenize | embed | fill | predict | convert | doctor`.
+"""The command line: `bertzoo list | show | tokenize | embed | fill | predict | convert | ...`.
 
 Each verb is a function in one of the files beside this one, imported only when it is asked for:
 `list` and `show` load neither TensorFlow nor Keras. Plain text goes to standard output, or JSON
@@ -142,12 +142,27 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write even where the other library will compute something else",
     )
+    command = verb("upload", "upload:upload", "Publish a preset on Hugging Face or Kaggle.")
+    command.add_argument("directory", help="preset directory, as save_to_preset writes it")
+    command.add_argument(
+        "address", help="hf://user/repo or kaggle://owner/model/framework/variation"
+    )
+    command.add_argument("--private", action="store_true", help="make a new repository private")
+    command.add_argument("--message", metavar="TEXT", help="of the commit or the version")
+    command.add_argument("--license", metavar="ID", help="for the model card, such as Apache-2.0")
+    command.add_argument("--language", metavar="CODE", help="for the model card, such as en")
+    command.add_argument("--training-data", metavar="TEXT", help="for the model card")
+    command.add_argument(
+        "--metric", metavar="NAME=NUMBER", action="append", default=[], help="for the model card"
+    )
     verb("doctor", "doctor:doctor", "Say what is installed, and what is missing for what.")
     return parser
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", help="preset name, alias or checkpoint directory")
+    command.add_argument(
+        "source", help="preset name, alias, checkpoint directory, archive, or hf://user/repo"
+    )
     command.add_argument(
         "--format", metavar="FORMAT", help="format of a checkpoint directory (default: found)"
     )

@@ -15,6 +15,8 @@ from bertzoo.cli.output import answer, table
 CORE_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "numpy", "safetensors", "PyYAML", "h5py")
 # Package and what it is good for here.
 OPTIONAL_PACKAGES = {
+    "huggingface_hub": "hf://user/repo and most presets by name",
+    "kagglehub": "kaggle://owner/model/framework/variation",
     "torch": "the PyTorch backend of Keras",
     "jax": "the JAX backend of Keras",
     "transformers": "comparisons with Hugging Face",
@@ -37,6 +39,8 @@ def doctor(options) -> None:
         "gpu": _gpu_problem(machine),
         "tpu": _tpu_problem(),
         "serving": _serving_problem(packages, optional),
+        "hf://": _hub_problem("hugging_face", optional["huggingface_hub"], "hf"),
+        "kaggle://": _hub_problem("kaggle", optional["kagglehub"], "kaggle"),
     }
     structured = {
         "bertzoo": __version__,
@@ -89,8 +93,16 @@ def _caches() -> dict[str, dict]:
     own = [info.name for info in every if (hub.home() / info.name).is_dir()]
     packaged = [info.name for info in every if hub.locate(info) and info.name not in own]
     says = f"{len(own)} presets" if hub.home().is_dir() else "not made yet"
+    entries = [hub.describe(entry) for entry in hub.downloaded()]
+    size = sum(entry["bytes"] for entry in entries) / 2**20
     return {
         "BERTZOO_HOME": {"folder": str(hub.home()), "presets": own, "says": says},
+        "downloads": {
+            "folder": str(hub.downloads()),
+            "presets": [],
+            "says": f"{len(entries)} addresses, {size:,.0f} MB",
+            "addresses": entries,
+        },
         "installed packages": {
             "folder": str(pathlib.Path(sys.prefix)),
             "presets": packaged,
@@ -134,6 +146,13 @@ def _tpu_problem() -> str | None:
     if _version("tensorflow-tpu") is None and _version("libtpu") is None:
         return "the package tensorflow-tpu"
     return None
+
+
+def _hub_problem(kind: str, version: str | None, extra: str) -> str | None:
+    if version is None:
+        return f"its client: pip install 'bertzoo[{extra}]'"
+    variable = hub.offline(kind)
+    return f"the network: {variable} is set" if variable else None
 
 
 def _serving_problem(packages, optional) -> str | None:

@@ -142,9 +142,10 @@ def _tokenizer(options):
     """Load the tokenizer alone: no weight is read."""
     from bertzoo import checkpoints
     from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
+    from bertzoo.tokenizers.base import TOKENIZERS
 
     checkpoint = checkpoints.open_source(options.source, format=options.format)
-    if checkpoint.tokenizer is not None and checkpoint.tokenizer.kind != "wordpiece":
+    if checkpoint.tokenizer is not None and checkpoint.tokenizer.kind not in TOKENIZERS:
         raise ValueError(
             f"{checkpoint.name} has a {checkpoint.tokenizer.kind} tokenizer, which comes with a "
             "later release; until then its encoder takes ids."

@@ -41,7 +41,12 @@ def list_presets(options) -> None:
         chosen = [info for info in chosen if _is_here(info, folders[info.name])]
     rows = [["", "preset", "parameters", "language", "licence", "heads"]]
     rows += [_row(info, folders[info.name]) for info in chosen]
-    answer(options, table(rows, right=[2]), [_brief(info, folders[info.name]) for info in chosen])
+    plain = table(rows, right=[2])
+    if options.here and hub.downloaded():
+        rows = [[entry["source"], f"{entry['bytes']:,}", entry["folder"]]
+                for entry in map(hub.describe, hub.downloaded())]  # fmt: skip
+        plain += "\n\n" + table([["downloaded by address", "bytes", "folder"], *rows], right=[1])
+    answer(options, plain, [_brief(info, folders[info.name]) for info in chosen])
     if not options.json:
         remark(f"{len(chosen)} of {len(every)} presets; * needs no file that is not here.")
 
@@ -69,6 +74,7 @@ def show(options) -> None:
         "checksums": "not known" if info.sha256 is None else f"{len(info.sha256)} known",
         "aliases": ", ".join(info.aliases) or "none",
         "files": str(place) if place else hub.where_to_get(info),
+        "download": "" if place else _download(info),
         "note": info.note,
     }
     answer(options, _lines(facts), {**_brief(info, place), **_details(info)})
@@ -138,7 +144,8 @@ def zoo_page(every: typing.Mapping[str, PresetInfo]) -> str:
         "",
         f"{len(every)} presets. Parameters count the encoder, its pooler included where there is "
         "one, without heads.",
-        "Each is one file in `presets/`; `bertzoo show NAME` prints all of it. A licence or "
+        "Each is one file in `presets/`; `bertzoo show NAME` prints all of it. Its files are "
+        "downloaded on first use from Hugging Face, Kaggle or Google's archives. A licence or "
         "checksum that is not known is written `unknown`. A preset whose tokenizer is not "
         "WordPiece loads its encoder for ids; its tokenizer comes with a later release.",
     ]
@@ -193,6 +200,15 @@ def _brief(info: PresetInfo, place: pathlib.Path | None) -> dict[str, typing.Any
         "here": _is_here(info, place),
         "directory": str(place) if place else None,
     }
+
+
+def _download(info: PresetInfo) -> str:
+    """Say whether the files come by themselves."""
+    extras = {"hugging_face": "hf", "kaggle": "kaggle"}
+    kinds = [source.kind for source in info.sources if source.kind in extras]
+    if not kinds or hub.offline(kinds[0]):
+        return ""
+    return f"on first use, with the client of pip install 'bertzoo[{extras[kinds[0]]}]'"
 
 
 def _details(info: PresetInfo) -> dict[str, typing.Any]:

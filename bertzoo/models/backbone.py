@@ -101,7 +101,6 @@ class Backbone(Adaptable, IdsModel):
         ValueError: For inputs longer than `config.max_sequence_length`.
 
     Example:
-
     >>> config = BackboneConfig(vocabulary_size=31, num_layers=2, hidden_dim=20, num_heads=4,
     ...                         intermediate_dim=37, max_sequence_length=16)
     >>> outputs = Backbone(config)({"token_ids": np.array([[2, 7, 9, 3]])})
@@ -215,7 +214,7 @@ class Backbone(Adaptable, IdsModel):
         """Load the encoder of a preset name or of a checkpoint directory in any known format.
 
         Args:
-            source: Preset name, or path of a directory.
+            source: Preset name, directory, archive, or address such as `hf://user/repo`.
             load_weights: Whether to read the weights; without, they are random and no file
                 is needed for a preset name.
             dtype: Dtype policy; `bfloat16` stores the weights so.
@@ -225,12 +224,11 @@ class Backbone(Adaptable, IdsModel):
             ValueError: If files are missing, or variables and tensors do not match one to one.
 
         Example:
-
         >>> backbone = Backbone.from_preset("bert_toy")
         >>> backbone.config.num_layers
         2
         """
-        checkpoint = checkpoints.open_source(source, format=format)
+        checkpoint = checkpoints.open_source(source, format=format, download=load_weights)
         return cls.from_checkpoint(checkpoint, load_weights=load_weights, dtype=dtype)
 
     @classmethod
@@ -273,7 +271,7 @@ class Backbone(Adaptable, IdsModel):
 def input_names(config):
     """Return the names of a backbone's inputs."""
     names = ["token_ids", "padding_mask"]
-    return names + ["segment_ids"] if config.num_segments else names
+    return [*names, "segment_ids"] if config.num_segments else names
 
 
 def truncated_normal(config):

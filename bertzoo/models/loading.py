@@ -55,7 +55,9 @@ def missing_head_message(checkpoint, kind):
         "text_classifier": " Pass labels= (or num_classes=) to make a new one.",
         "token_classifier": " Pass labels= (or num_classes=) to make a new one.",
     }.get(kind, "")
-    return f"{checkpoint.name} has no {kind} head; the heads that it has: {found}.{remedy}"
+    reason = checkpoint.unread_heads.get(kind, "")
+    reason = f" What it has for one: {reason}." if reason else ""
+    return f"{checkpoint.name} has no {kind} head; the heads that it has: {found}.{reason}{remedy}"
 
 
 def save_preset(directory, config, heads, weights, tokenizer=None, files=None, info=None):

@@ -30,7 +30,6 @@ class Network(Adaptable, IdsModel):
     `end_logits` `[B, T]`; `discriminator` `[B, T]`; `text_embedder` `[B, width]`.
 
     Example:
-
     >>> network = Network(Backbone.from_preset("bert_toy"),
     ...                   HeadConfig("text_classifier", num_outputs=3))
     >>> network({"token_ids": np.array([[2, 7, 9, 3]])}).shape
@@ -105,7 +104,7 @@ def network_from_preset(source, kind, *, head=None, load_weights=True, dtype=Non
     """Load a backbone with a head of `kind`.
 
     Args:
-        source: Preset name, or directory of a checkpoint.
+        source: Preset name, directory, archive, or address such as `hf://user/repo`.
         kind: Kind of head.
         head: A function from `BackboneConfig` to the `HeadConfig` of a new, random head; None
             to load the head that the checkpoint carries.
@@ -162,6 +161,9 @@ def _pooled(backbone, head, initializer, inputs, encoded):
     layer = _classifier(backbone, head, initializer, head.num_outputs)
     if head.input == "pooled":
         return layer(encoded["pooled_output"])
+    if head.input == "mean":
+        mean = EmbedderHead(dtype=backbone.dtype_policy, name="mean")
+        return layer(mean(encoded["sequence_output"], inputs["padding_mask"]))
     first = FirstToken(dtype=backbone.dtype_policy, name="first_token")
     return layer(first(encoded["sequence_output"]))
 

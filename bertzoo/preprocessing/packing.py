@@ -22,12 +22,16 @@ class PackingForm:
         pad: Token that fills the rest.
         num_separators: How often `end` stands between two texts: BERT 1, RoBERTa 2
             (`<s> a </s></s> b </s>`, Liu et al. 2019).
+        odd_token_to_longer: Which text of a pair keeps one token more where both are cut to an
+            odd sum: the longer one, or the second where they are equally long (Hugging Face's
+            `tokenizers`), or always the first (Google's BERT).
     """
 
     start: int
     end: int
     pad: int
     num_separators: int = 1
+    odd_token_to_longer: bool = False
 
     def num_special(self, is_pair):
         """Return how many special tokens a row has.
@@ -65,7 +69,7 @@ def pack(first, second, form, sequence_length):
         second_parts = []
     else:
         second_lengths = tf.cast(second.row_lengths(), "int32")
-        kept = kept_lengths(first_lengths, second_lengths, budget)
+        kept = kept_lengths(first_lengths, second_lengths, budget, form.odd_token_to_longer)
         first, second = keep_first(first, kept[0]), keep_first(second, kept[1])
         second_parts = [form.end] * (form.num_separators - 1) + [second, form.end]
     batch = first.nrows(out_type=tf.int32)
@@ -112,7 +116,7 @@ def pad(token_ids, first_lengths, length, form, num_segments=2):
     return features
 
 
-def kept_lengths(first, second, budget):
+def kept_lengths(first, second, budget, odd_token_to_longer=False):
     """Return how many tokens of each text of a pair stay.
 
     Google's loop pops from the end of the longer text, and from the second where they are equally
@@ -123,15 +127,18 @@ def kept_lengths(first, second, budget):
         first: Int32 `[B]`, tokens of the first texts.
         second: Int32 `[B]`, tokens of the second texts.
         budget: Most tokens of both together.
+        odd_token_to_longer: See `PackingForm`.
 
     Example:
     >>> first, second = kept_lengths(tf.constant([9, 2]), tf.constant([9, 9]), budget=7)
     >>> first.numpy().tolist(), second.numpy().tolist()
     ([4, 2], [3, 5])
     """
-    half = budget // 2
-    kept_first = tf.minimum(first, tf.maximum(budget - second, budget - half))
-    kept_second = tf.minimum(second, tf.maximum(budget - first, half))
+    half = budget - budget // 2  # of the first text
+    if odd_token_to_longer:
+        half = tf.where(first > second, half, budget // 2)
+    kept_first = tf.minimum(first, tf.maximum(budget - second, half))
+    kept_second = tf.minimum(second, tf.maximum(budget - first, budget - half))
     return kept_first, kept_second
 
 

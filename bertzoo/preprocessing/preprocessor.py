@@ -3,15 +3,17 @@
 import keras
 import tensorflow as tf
 
-from bertzoo.config import TokenizerConfig
 from bertzoo.preprocessing import packing, texts
-from bertzoo.tokenizers.base import Tokenizer
-from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
+from bertzoo.tokenizers.base import TOKENIZERS, Tokenizer, tokenizer_class
 
 # B batch  T length  P predictions
 
-# RoBERTa's form has two end tokens between the texts of a pair (Liu et al. 2019); the others one.
-NUM_SEPARATORS = {"wordpiece": 1, "sentence_piece": 1, "byte_pair": 2}
+# How each kind of tokenizer packs, as fields of `packing.PackingForm`.
+FORMS = {
+    "wordpiece": {},
+    "byte_pair": {"num_separators": 2, "odd_token_to_longer": True},
+    "sentence_piece": {},
+}
 PADDINGS = ("bucketed", "longest", "fixed")
 
 
@@ -55,7 +57,7 @@ class Preprocessor(keras.layers.Layer):
             start=tokenizer.start_id,
             end=tokenizer.end_id,
             pad=tokenizer.pad_id,
-            num_separators=NUM_SEPARATORS[tokenizer.config.kind],
+            **FORMS[tokenizer.config.kind],
         )
         shortest = form.num_special(is_pair=True)
         if sequence_length < shortest:
@@ -64,6 +66,7 @@ class Preprocessor(keras.layers.Layer):
                 f"got {sequence_length}."
             )
         self.tokenizer = tokenizer
+        self.tokenizer_resources = tokenizer.resources  # found here when a graph is saved
         self.sequence_length = sequence_length
         self.padding = padding
         self.num_segments = num_segments
@@ -72,9 +75,9 @@ class Preprocessor(keras.layers.Layer):
         # Strings stay TensorFlow's on every Keras backend, and Python strings may come in.
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
-        self._pack_text = tf.function(self._pack, input_signature=[_STRINGS])
-        self._pack_pair = tf.function(self._pack, input_signature=[_STRINGS, _STRINGS])
-        self._pad_some = tf.function(self._pad_members, input_signature=_ROWS)
+        self._pack_text = tf.function(self._pack, [_STRINGS], autograph=False)
+        self._pack_pair = tf.function(self._pack, [_STRINGS, _STRINGS], autograph=False)
+        self._pad_some = tf.function(self._pad_members, _ROWS, autograph=False)
 
     def call(self, inputs, y=None, sample_weight=None):
         """Return the features, with `y` and `sample_weight` behind them where they are given."""
@@ -91,6 +94,7 @@ class Preprocessor(keras.layers.Layer):
     def preprocess(self, inputs):
         """Return the features of texts: `call` without Keras around it, on any backend.
 
+        >>> preprocessor = TextClassifier.from_preset("bert_toy").preprocessor
         >>> preprocessor.preprocess(["a cat"])["padding_mask"].shape
         TensorShape([1, 8])
         """
@@ -99,6 +103,8 @@ class Preprocessor(keras.layers.Layer):
         if is_scalar:
             first, second = first[None], None if second is None else second[None]
         features = self.pad(*self.pack(first, second))
+        for feature in features.values():  # ragged tensors forget a static batch size; TPUs need it
+            feature.set_shape([first.shape[0], None])
         return {key: value[0] for key, value in features.items()} if is_scalar else features
 
     def columns(self, inputs):
@@ -157,6 +163,7 @@ class Preprocessor(keras.layers.Layer):
 
         Only the mask token is read so; other special tokens in the text stay ordinary text.
         """
+        text = self.tokenizer.bind_masks(text)
         pieces = tf.strings.split(text, self.tokenizer.config.mask_token)  # (B, pieces)
         tokens = tf.cast(self.tokenizer(pieces.values), "int32")
         mask = tf.fill([tokens.nrows(out_type=tf.int32), 1], self.tokenizer.mask_id)
@@ -181,6 +188,7 @@ class Preprocessor(keras.layers.Layer):
             largest number of masks in a row; the weight is 1 for a mask and 0 for padding.
 
         Example:
+        >>> preprocessor = MaskedLM.from_preset("bert_toy").preprocessor
         >>> preprocessor.preprocess_masked(["a [MASK]"])["mask_positions"].numpy().tolist()
         [[2]]
         """
@@ -261,13 +269,15 @@ def preprocessor_of_checkpoint(checkpoint, sequence_length=None, padding="bucket
         The preprocessor (or None), and why strings cannot be read (or "").
     """
     config = checkpoint.tokenizer
-    if config is None or "vocabulary" not in checkpoint.files:
-        return None, f"{checkpoint.name} comes without a vocabulary"
-    if config.kind != "wordpiece":
+    if config is not None and config.kind not in TOKENIZERS:
         return None, (
             f"{checkpoint.name} has a {config.kind} vocabulary, and tokenizers of that kind are "
             "not part of this release"
         )
+    if checkpoint.directory is None and "vocabulary" not in checkpoint.files:
+        return None, f"the files of {checkpoint.name}, and with them its vocabulary, are not here"
+    if config is None or "vocabulary" not in checkpoint.files:
+        return None, f"{checkpoint.name} comes without a vocabulary"
     positions = checkpoint.config.max_sequence_length
     if sequence_length is None:
         # Tokenizer files may promise more than the position table holds.
@@ -282,18 +292,9 @@ def preprocessor_of_checkpoint(checkpoint, sequence_length=None, padding="bucket
 
 
 def _tokenizer_config(tokenizer):
-    return {
-        "config": tokenizer.config.to_dict(),
-        "vocabulary": list(tokenizer.vocabulary),
-        "special_tokens_in_text": tokenizer.special_tokens_in_text,
-    }
+    return {"kind": tokenizer.config.kind, **tokenizer.arguments()}
 
 
 def _tokenizer_from_config(config):
-    fields = TokenizerConfig.from_dict(config["config"]).to_dict()
-    kind = fields.pop("kind")
-    if kind != "wordpiece":
-        raise ValueError(f"a saved preprocessor has a wordpiece tokenizer; got {kind}.")
-    return WordPieceTokenizer(
-        config["vocabulary"], special_tokens_in_text=config["special_tokens_in_text"], **fields
-    )
+    arguments = dict(config)
+    return tokenizer_class(arguments.pop("kind"))(**arguments)

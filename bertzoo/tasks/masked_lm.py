@@ -15,7 +15,8 @@ class Fill(typing.NamedTuple):
     """One word for one masked place.
 
     Args:
-        token: As in the vocabulary; a `##` in front means that it goes on with the word before.
+        token: As in the vocabulary: a `##` in front (WordPiece) means that it goes on with the
+            word before, a `Ġ` (byte-level BPE) that there is a space before it.
         score: Its probability.
         text: The text with the word in that place; other masks stay.
     """
@@ -33,9 +34,10 @@ class MaskedLM(Task):
     are projected. Returns float32 logits `[B, P, V]`.
 
     Example:
-    >>> model = MaskedLM.from_preset("bert_base_en_uncased")
-    >>> model.fill("Paris is the [MASK] of France.", top_k=1)[0].token
-    'capital'
+    >>> model = MaskedLM.from_preset("bert_toy")
+    >>> fills = model.fill("Paris is the [MASK] of France.", top_k=3)
+    >>> len(fills), fills[0].text.endswith(" of France.")
+    (3, True)
     """
 
     head_kind = "masked_lm"
@@ -109,8 +111,8 @@ class MaskedLM(Task):
         fills = []
         for token_id in best:
             token = self.tokenizer.id_to_token(int(token_id))
-            filled = f"{before.rstrip()}{token[2:]}" if token.startswith("##") else before + token
-            fills.append(Fill(token, float(probabilities[token_id]), filled + after))
+            filled = self.tokenizer.join_token(before, int(token_id)) + after
+            fills.append(Fill(token, float(probabilities[token_id]), filled))
         return fills
 
 

@@ -12,7 +12,7 @@ class QuestionAnswerer(Task):
     Strings are not read in this release; `preprocessor` makes ids of (question, passage) pairs.
 
     Example:
-    >>> answerer = QuestionAnswerer.from_backbone(Backbone.from_preset("bert_toy"))
+    >>> answerer = QuestionAnswerer.from_preset("bert_toy")
     >>> sorted(answerer({"token_ids": np.array([[2, 7, 3, 9, 3]])}))
     ['end_logits', 'start_logits']
     """

@@ -80,7 +80,7 @@ class Task(Adaptable, keras.Model):
         """Load a preset name, or a checkpoint directory in any known format.
 
         Args:
-            source: Preset name, or path of a directory.
+            source: Preset name, directory, archive, or address such as `hf://user/repo`.
             load_weights: Whether to read the weights; without, they are random.
             dtype: Dtype policy; `bfloat16` stores the weights so, for inference.
             format: Name of the checkpoint format, where it should not be found by inspection.
@@ -345,6 +345,17 @@ class Task(Adaptable, keras.Model):
         return _backend_arrays(self._ids(x)), None if y is None else self._label_encoder.from_array(
             y
         )
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # To know the shapes, Keras adds the replicas' first batches up, which fails where their
+        # numbers of rows differ (7 rows on 2 replicas). The first replica's part says as much.
+        if iterator is not None and self._num_replicas() > 1:
+            for _, _, batches in iterator:
+                data_batch, iterator = next(batches), None
+                break
+            local = self.distribute_strategy.experimental_local_results
+            data_batch = keras.tree.map_structure(lambda part: local(part)[0], data_batch)
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     def _predict_few(self, texts, batch_size):
         # Without tf.data, whose set-up costs more than a short text's forward pass.

@@ -5,6 +5,7 @@ import typing
 import keras
 import numpy as np
 
+from bertzoo import checkpoints
 from bertzoo.models import networks
 from bertzoo.tasks.labels import LabelEncoder
 from bertzoo.tasks.task import Task
@@ -92,8 +93,11 @@ class TextClassifier(Task):
     ):
         """Load a classifier; or, with `labels` or `num_classes`, an encoder under a new head.
 
+        A new head reads the pooled output, or where there is no pooler the first token through a
+        tanh layer; on a sentence encoder that pools by the mean, it reads the mean.
+
         Args:
-            source: Preset name, or path of a directory.
+            source: Preset name, directory, archive, or address such as `hf://user/repo`.
             load_weights: Whether to read the weights; without, they are random.
             dtype: Dtype policy; `mixed_bfloat16` for training, `bfloat16` for inference only.
             format: Name of the checkpoint format, where it should not be found by inspection.
@@ -109,6 +113,12 @@ class TextClassifier(Task):
         fields = _class_fields(labels, num_classes)
         head = None
         if fields:
+            source = checkpoints.open_source(source, format=format)
+            embedder = source.heads.get("text_embedder")
+            if embedder is not None and embedder.pooling == ("mean",):
+                # What a sentence encoder was trained to say a text's meaning with; its pooler,
+                # where there is one, has stood aside since BERT's pretraining.
+                fields["input"] = "mean"
 
             def head(config):
                 return networks.new_head(config, cls.head_kind, **fields)

@@ -14,10 +14,10 @@ class TextEmbedder(Task):
     `predict(texts)` gives float32 `[N, width]`; see `Task` for the arguments.
 
     Example:
-    >>> embedder = TextEmbedder.from_preset("all_minilm_l6_v2_en")
-    >>> cat, dog, law = embedder.predict(["a cat", "a dog", "a statute"])
-    >>> float(cat @ dog) > float(cat @ law)
-    True
+    >>> embedder = TextEmbedder.from_preset("bert_toy")
+    >>> vectors = embedder.predict(["the cat sat", "on the mat"])
+    >>> vectors.shape
+    (2, 20)
     """
 
     head_kind = "text_embedder"
@@ -40,7 +40,7 @@ class TextEmbedder(Task):
         does not: its vectors are then the mean over the tokens, not normalised.
 
         Args:
-            source: Preset name, or path of a directory.
+            source: Preset name, directory, archive, or address such as `hf://user/repo`.
             load_weights: Whether to read the weights; without, they are random.
             dtype: Dtype policy; `bfloat16` stores the weights so, for inference.
             format: Name of the checkpoint format, where it should not be found by inspection.

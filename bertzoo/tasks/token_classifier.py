@@ -12,9 +12,9 @@ class TokenClassifier(Task):
     Strings are not read in this release; `preprocessor` and `tokenizer` make ids of them.
 
     Example:
-    >>> tagger = TokenClassifier.from_preset("bert_base_ner_en_cased", load_weights=False)
-    >>> tagger({"token_ids": np.array([[101, 1287, 102]])}).shape
-    TensorShape([1, 3, 9])
+    >>> tagger = TokenClassifier.from_preset("bert_toy")
+    >>> tagger({"token_ids": np.array([[2, 7, 3]])}).shape, tagger.labels
+    (TensorShape([1, 3, 3]), ('O', 'B-LOC', 'I-LOC'))
     """
 
     head_kind = "token_classifier"

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import abc
+import importlib
 import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import tensorflow as tf
 
 from bertzoo.config import TokenizerConfig, nearest
-from bertzoo.tokenizers.vocabulary import check_vocabulary, write_vocabulary
+from bertzoo.tokenizers.vocabulary import MAX_TOKEN_BYTES, check_vocabulary, write_vocabulary
 
 # The roles of special tokens: `<role>_token` in the config, `<role>_id` here.
 SPECIAL_ROLES = ("start", "end", "pad", "unknown", "mask")
+SPECIAL_TOKENS = tuple(f"{role}_token" for role in SPECIAL_ROLES)
+# Kind -> module and class.
+TOKENIZERS = {
+    "wordpiece": ("bertzoo.tokenizers.wordpiece", "WordPieceTokenizer"),
+    "byte_pair": ("bertzoo.tokenizers.byte_pair", "BytePairTokenizer"),
+}
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Tokenizer(abc.ABC):
-    """Text to ids and back.
+    r"""Text to ids and back.
 
     Tokenizers are plain objects. Their methods consist of TensorFlow ops, so they run eagerly, in
     a `tf.function`, in `tf.data.Dataset.map` and in a SavedModel alike; the ops are pinned to the
@@ -34,11 +42,29 @@ class Tokenizer(abc.ABC):
     Attributes:
         config: The `TokenizerConfig`.
         vocabulary: The tokens, a list.
+        special_tokens_in_text: Whether special tokens in a text become their ids.
+        resources: A `tf.Module` that a graph to be saved must hold, or None.
         start_id, end_id, pad_id, unknown_id, mask_id: Ids of the special tokens.
 
     Raises:
         ValueError: if the vocabulary has a fault or lacks a special token.
+
+    Example:
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "vocabulary.txt")
+    >>> _ = path.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\n##s\n")
+    >>> tokenizer = Tokenizer.from_files(TokenizerConfig(), {"vocabulary": path})
+    >>> tokenizer(["A cat", "cats"]).to_list()
+    [[5, 6], [6, 7]]
     """
+
+    # What `from_files` needs by role, and the fields of the config that a class takes.
+    FILES: ClassVar[dict[str, str]] = {}
+    SETTINGS: ClassVar[tuple[str, ...]] = ()
+    # No token may be longer; None for no limit.
+    max_token_bytes: int | None = MAX_TOKEN_BYTES
+    special_tokens_in_text = False
+    resources: tf.Module | None = None
 
     def __init__(
         self,
@@ -48,8 +74,8 @@ class Tokenizer(abc.ABC):
         where: str = "the vocabulary",
     ):
         """Check the vocabulary and look the special tokens up."""
-        special = [(f"{role}_token", getattr(config, f"{role}_token")) for role in SPECIAL_ROLES]
-        check_vocabulary(vocabulary, special, vocabulary_size, where)
+        special = [(name, getattr(config, name)) for name in SPECIAL_TOKENS]
+        check_vocabulary(vocabulary, special, vocabulary_size, where, self.max_token_bytes)
         self.config = config
         self.vocabulary = list(vocabulary)
         self._ids = {token: index for index, token in enumerate(self.vocabulary)}
@@ -73,7 +99,7 @@ class Tokenizer(abc.ABC):
 
         Args:
             config: Its `kind` decides the class.
-            files: Path by role; WordPiece reads `vocabulary`.
+            files: Path by role: `vocabulary`, and for byte_pair `merges`.
             vocabulary_size: Rows of the model's token table, to be checked; None does not.
 
         Returns:
@@ -82,23 +108,28 @@ class Tokenizer(abc.ABC):
         Raises:
             ValueError: if the kind is not supported, or a file is missing or has a fault.
         """
-        if config.kind != "wordpiece":
-            raise ValueError(
-                f"{config.kind} tokenizers are not part of this release of bertzoo; the backbone "
-                "can be used with token ids made elsewhere."
-            )
-        if "vocabulary" not in files:
-            raise ValueError(
-                "a wordpiece tokenizer needs a vocabulary file (vocab.txt or vocabulary.txt), and "
-                "there is none; the backbone can be used with token ids made elsewhere."
-            )
-        from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
+        cls = tokenizer_class(config.kind)
+        for role, what in cls.FILES.items():
+            if role not in files:
+                raise ValueError(
+                    f"a {config.kind} tokenizer needs {what}, and there is none; the backbone can "
+                    "be used with token ids made elsewhere."
+                )
+        paths = {role: pathlib.Path(files[role]) for role in cls.FILES}
+        settings = {name: getattr(config, name) for name in cls.SETTINGS}
+        return cls(**paths, vocabulary_size=vocabulary_size, **settings)
 
-        settings = config.to_dict()
-        del settings["kind"]
-        return WordPieceTokenizer(
-            pathlib.Path(files["vocabulary"]), vocabulary_size=vocabulary_size, **settings
-        )
+    def arguments(self) -> dict:
+        """Return what the class takes to build the tokenizer again, ready for JSON."""
+        return {
+            "vocabulary": list(self.vocabulary),
+            "special_tokens_in_text": self.special_tokens_in_text,
+            **{name: getattr(self.config, name) for name in self.SETTINGS},
+        }
+
+    def __reduce__(self):
+        """Pickle and copy by building again: models and tables are made from the vocabulary."""
+        return _rebuild, (type(self), self.arguments())
 
     @property
     def vocabulary_size(self) -> int:
@@ -126,6 +157,14 @@ class Tokenizer(abc.ABC):
     def detokenize(self, ids):
         """Return the text of ids, strings `[batch]`."""
 
+    def bind_masks(self, texts: tf.Tensor) -> tf.Tensor:
+        """Return texts `[batch]` without what mask tokens in them take in from their left."""
+        return texts
+
+    @abc.abstractmethod
+    def join_token(self, before: str, token_id: int) -> str:
+        """Return a text and the text of a token in the place of a mask behind it."""
+
     def token_to_id(self, token: str) -> int:
         """Return the id of a token; one that the vocabulary lacks raises ValueError."""
         if token not in self._ids:
@@ -138,9 +177,7 @@ class Tokenizer(abc.ABC):
     def id_to_token(self, token_id: int) -> str:
         """Return the token of an id; an id outside the vocabulary raises ValueError."""
         if not 0 <= int(token_id) < self.vocabulary_size:
-            raise ValueError(
-                f"token ids are 0 to {self.vocabulary_size - 1}; got {int(token_id)}."
-            )
+            raise ValueError(f"token ids are 0 to {self.vocabulary_size - 1}; got {int(token_id)}.")
         return self.vocabulary[int(token_id)]
 
     def ids_to_tokens(self, ids) -> tf.Tensor | tf.RaggedTensor:
@@ -153,6 +190,21 @@ class Tokenizer(abc.ABC):
     def files(self) -> dict[str, bytes]:
         """Return the files that `from_files` reads, as name to content."""
         return {"vocabulary.txt": write_vocabulary(self.vocabulary)}
+
+
+def tokenizer_class(kind: str) -> type[Tokenizer]:
+    """Return the class of a kind of tokenizer.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if kind not in TOKENIZERS:
+        raise ValueError(
+            f"{kind} tokenizers are not part of this release of bertzoo; the backbone can be used "
+            "with token ids made elsewhere."
+        )
+    module, name = TOKENIZERS[kind]
+    return getattr(importlib.import_module(module), name)
 
 
 def as_texts(texts) -> tf.Tensor:
@@ -193,11 +245,11 @@ def as_ids(ids) -> tf.Tensor | tf.RaggedTensor:
     """Return ids as an int32 tensor, or ragged where they are or rows differ in length."""
     if not (tf.is_tensor(ids) or isinstance(ids, tf.RaggedTensor)):
         if isinstance(ids, list | tuple) and any(isinstance(row, list | tuple) for row in ids):
-            ids = tf.ragged.constant(ids, dtype=tf.int32, ragged_rank=1)
+            ids = tf.ragged.constant(ids, ragged_rank=1)
         else:
             ids = tf.convert_to_tensor(ids)
-            if tf.size(ids) == 0:
-                ids = tf.cast(ids, tf.int32)
+        if 0 in ids.shape or (ids.dtype == tf.float32 and not tf.size(ids)):
+            ids = tf.cast(ids, tf.int32)  # an empty list has no type of its own
     if not ids.dtype.is_integer:
         raise ValueError(f"token ids must be integers; got {ids.dtype.name}.")
     return tf.cast(ids, tf.int32)
@@ -210,3 +262,7 @@ def _as_bytes(text: str | bytes) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         return _LONE_SURROGATE.sub("\ufffd", text).encode("utf-8")
+
+
+def _rebuild(cls: type[Tokenizer], arguments: dict) -> Tokenizer:
+    return cls(**arguments)

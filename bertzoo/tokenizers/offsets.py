@@ -67,3 +67,37 @@ def code_point_offsets(
         )
 
     return tf.cond(ascii_only, lambda: (first, last + 1), count_characters)
+
+
+def code_points_of_bytes(
+    texts: tf.Tensor, row_ids: tf.Tensor, starts: tf.Tensor, ends: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return spans of bytes of joined texts as spans of code points of each text.
+
+    A span that begins or ends inside a character has that character.
+
+    Args:
+        texts: Valid UTF-8, string `[B]`.
+        row_ids: The row of each span, `[N]`.
+        starts: First byte of each span in the joined texts, int32 `[N]`.
+        ends: One past its last byte, `[N]`.
+
+    Returns:
+        Two int32 tensors `[N]`: the first code point, and one past the last.
+    """
+    row_starts = tf.cumsum(tf.strings.length(texts), exclusive=True)  # (B,)
+    row = tf.gather(row_starts, row_ids)  # (N,)
+    raw = tf.io.decode_raw(tf.strings.reduce_join(texts), tf.uint8)  # (C,)
+
+    def count_characters():
+        # A byte 10xxxxxx continues a character, any other begins one.
+        begins = tf.cast(tf.bitwise.bitwise_and(raw, 0xC0) != 0x80, tf.int32)
+        characters = tf.concat([[0], tf.cumsum(begins)], 0)  # (C + 1,) begun before each byte
+        before = tf.gather(characters, row)
+        return (
+            tf.gather(characters, starts + 1) - 1 - before,
+            tf.gather(characters, ends) - before,
+        )
+
+    ascii_only = tf.reduce_all(raw < 0x80)
+    return tf.cond(ascii_only, lambda: (starts - row, ends - row), count_characters)

@@ -67,6 +67,7 @@ def check_vocabulary(
     special_tokens: Iterable[tuple[str, str]] = (),
     size: int | None = None,
     where: str = "the vocabulary",
+    max_token_bytes: int | None = MAX_TOKEN_BYTES,
 ) -> None:
     """Raise for the first fault of a vocabulary.
 
@@ -75,6 +76,7 @@ def check_vocabulary(
         special_tokens: Pairs of an argument's name and the token that must be there.
         size: How many tokens there must be, or None.
         where: What to call the vocabulary in a message; with a file name, lines are given.
+        max_token_bytes: No token may be longer; None for no limit.
 
     Raises:
         ValueError: if a token is not a string, blank, repeated or too long, a special token is
@@ -101,10 +103,10 @@ def check_vocabulary(
             raise ValueError(
                 f"{where}, line {line}: the token {token!r} cannot be written as UTF-8."
             ) from error
-        if size_in_bytes > MAX_TOKEN_BYTES:
+        if max_token_bytes is not None and size_in_bytes > max_token_bytes:
             raise ValueError(
                 f"{where}, line {line}: the token has {len(token)} characters; a token may have "
-                f"at most {MAX_TOKEN_BYTES} bytes."
+                f"at most {max_token_bytes} bytes."
             )
     if "" in seen and _digest(tokens) not in _PUBLISHED_WITH_A_BLANK_LINE:
         raise ValueError(

@@ -17,7 +17,7 @@ import tensorflow_text as tf_text
 
 from bertzoo.config import TokenizerConfig
 from bertzoo.tokenizers import long_words, offsets, wordpiece_model
-from bertzoo.tokenizers.base import Tokenizer, as_ids, as_texts
+from bertzoo.tokenizers.base import SPECIAL_TOKENS, Tokenizer, as_ids, as_texts
 from bertzoo.tokenizers.code_points import (
     FINAL_SIGMA,
     SIGMA,
@@ -26,7 +26,13 @@ from bertzoo.tokenizers.code_points import (
 )
 from bertzoo.tokenizers.long_words import Tokens
 from bertzoo.tokenizers.vocabulary import read_vocabulary
-from bertzoo.tokenizers.wordpiece_model import CONTINUATION, SPECIAL_MARKS, USERS_MARK
+from bertzoo.tokenizers.wordpiece_model import (
+    CLOSING_MARK,
+    CONTINUATION,
+    FILLING,
+    OPENING_MARKS,
+    USERS_OPENING_MARK,
+)
 
 
 class WordPieceTokenizer(Tokenizer):
@@ -58,12 +64,14 @@ class WordPieceTokenizer(Tokenizer):
         ValueError: if the vocabulary has a fault; the message names the file and the line.
 
     Example:
-
     >>> tokens = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able , deja vu".split()
     >>> tokenizer = WordPieceTokenizer(tokens)
     >>> tokenizer(["Unaffable, déjà vu!"]).to_list()
     [[5, 6, 7, 8, 9, 10, 1]]
     """
+
+    FILES = {"vocabulary": "a vocabulary file (vocab.txt or vocabulary.txt)"}  # noqa: RUF012
+    SETTINGS = ("lowercase", "strip_accents", *SPECIAL_TOKENS, "sequence_length")
 
     def __init__(
         self,
@@ -116,12 +124,6 @@ class WordPieceTokenizer(Tokenizer):
         self.stand_ins = model.stand_ins
         self._max_bytes_place = wordpiece_model.max_word_bytes_place(model.wordpiece)
 
-    def __reduce__(self):
-        """Pickle and copy by building again: the models are made from the vocabulary."""
-        settings = self.config.to_dict()
-        del settings["kind"]
-        return _rebuild, (self.vocabulary, self.special_tokens_in_text, settings)
-
     @property
     def strips_accents(self) -> bool:
         """Whether combining marks are removed."""
@@ -160,7 +162,6 @@ class WordPieceTokenizer(Tokenizer):
             `(ids, starts, ends)`, each ragged int32 `[batch, None]`; for one string, `[tokens]`.
 
         Example:
-
         >>> tokens = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able , deja vu".split()
         >>> ids, starts, ends = WordPieceTokenizer(tokens).tokenize_with_offsets("déjà vu")
         >>> ids.numpy().tolist(), starts.numpy().tolist(), ends.numpy().tolist()
@@ -179,8 +180,6 @@ class WordPieceTokenizer(Tokenizer):
             starts, ends = offsets.code_point_offsets(
                 texts, sources, ids.value_rowids(), tokens.starts, tokens.ends
             )
-            for token in self._special_tokens:  # its characters all came from its mark
-                ends += tf.where(tokens.ids == self._ids[token], len(token) - 1, 0)
             return ids, ids.with_values(starts), ids.with_values(ends)
 
     def clean(self, texts) -> tf.Tensor:
@@ -223,7 +222,6 @@ class WordPieceTokenizer(Tokenizer):
             Strings `[batch]`, or one string.
 
         Example:
-
         >>> tokens = "[PAD] [UNK] [CLS] [SEP] [MASK] un ##aff ##able , deja vu".split()
         >>> WordPieceTokenizer(tokens).detokenize([2, 5, 6, 7, 8, 4, 3, 0]).numpy().decode()
         'unaffable , [MASK]'
@@ -239,6 +237,17 @@ class WordPieceTokenizer(Tokenizer):
             ids = tf.ragged.boolean_mask(ids, ids.with_flat_values(kept))
             text = tf.strings.reduce_join(self.ids_to_tokens(ids), axis=-1, separator=" ")
             return tf.strings.regex_replace(text, f" {CONTINUATION}", "")
+
+    def join_token(self, before: str, token_id: int) -> str:
+        """Return a text and a token in the place of a mask behind it; `##...` is joined to it.
+
+        Raises:
+            ValueError: if there is no such id.
+        """
+        token = self.id_to_token(token_id)
+        if token.startswith(CONTINUATION):
+            return before.rstrip() + token.removeprefix(CONTINUATION)
+        return before + token
 
     def _normalizer(self) -> tf_text.FastBertNormalizer:
         return tf_text.FastBertNormalizer(model_buffer=self._normalizer_model)
@@ -280,15 +289,16 @@ class WordPieceTokenizer(Tokenizer):
         return sorted(tokens, key=len, reverse=True)
 
     def _mark_special_tokens(self, texts: tf.Tensor) -> tf.Tensor:
-        # A special token becomes a mark of the same length in bytes (filled up with a control
-        # character, which cleaning deletes), so offsets stay right.
+        # A special token becomes marks of the same length in bytes, so offsets stay right.
         if not self._special_tokens:
             return texts
-        users = f"[{chr(SPECIAL_MARKS[0])}-{chr(USERS_MARK)}]"
-        texts = tf.strings.regex_replace(texts, users, chr(USERS_MARK))
-        for mark, token in zip(SPECIAL_MARKS, self._special_tokens, strict=False):
-            filling = "\x01" * (len(token.encode("utf-8")) - 3)
-            texts = tf.strings.regex_replace(texts, re.escape(token), chr(mark) + filling)
+        users = f"[{chr(OPENING_MARKS[0])}-{chr(OPENING_MARKS[-1])}]"
+        texts = tf.strings.regex_replace(texts, users, USERS_OPENING_MARK)
+        texts = tf.strings.regex_replace(texts, CLOSING_MARK, FILLING)
+        for mark, token in zip(OPENING_MARKS, self._special_tokens, strict=False):
+            filling = FILLING * (len(token.encode("utf-8")) - 3)
+            marked = chr(mark) + filling + CLOSING_MARK
+            texts = tf.strings.regex_replace(texts, re.escape(token), marked)
         return texts
 
 
@@ -296,9 +306,3 @@ def _run_wordpiece(model: tf.Tensor, texts: tf.Tensor) -> Tokens:
     op = tf_text.FastWordpieceTokenizer(model_buffer=model, token_out_type=tf.int32)
     ids, starts, ends = op.tokenize_with_offsets(texts)
     return Tokens(ids.values, starts.values, ends.values, ids.row_splits)
-
-
-def _rebuild(vocabulary, special_tokens_in_text, settings) -> WordPieceTokenizer:
-    return WordPieceTokenizer(
-        vocabulary, special_tokens_in_text=special_tokens_in_text, **settings
-    )

@@ -23,10 +23,11 @@ from bertzoo.tokenizers import code_points, normalizer_model, unicode_14
 CONTINUATION = "##"
 # Cleaning deletes the tag characters, so a stand-in never comes from a user's text.
 _STAND_INS = tuple(range(0xE0020, 0xE0080))
-# Noncharacters: three bytes each, letters to BERT. With `special_tokens_in_text` they mark where
-# special tokens stood until the table writes their stand-ins; the user's own become the last one.
-SPECIAL_MARKS = tuple(range(0xFDD0, 0xFDEF))
-USERS_MARK = 0xFDEF
+# Control characters (deleted by cleaning as well, of two bytes each and of one) that mark where
+# special tokens stood, until the table writes their stand-ins. The user's own are made to be
+# others first.
+OPENING_MARKS = tuple(range(0x80, 0x90))
+USERS_OPENING_MARK, CLOSING_MARK, FILLING = "\x9f", "\x02", "\x01"
 
 
 class WordPieceModel(NamedTuple):
@@ -59,34 +60,26 @@ def build_wordpiece_model(
         lowercase: Whether text is lower-cased; capital sigma is then left to the graph.
         strip_accents: Whether combining marks are removed.
         max_word_bytes: Longer words become the unknown token.
-        special_tokens: Tokens that `SPECIAL_MARKS` stand for, in that order.
+        special_tokens: Tokens that `OPENING_MARKS` stand for, in that order.
 
     Returns:
         A `WordPieceModel`.
     """
     in_use = set(map(ord, set("".join(vocabulary))))
     free = [code_point for code_point in _STAND_INS if code_point not in in_use]
-    wrongly_split, spaced = _wrongly_split(), _spaced_punctuation()
-    assert len(free) >= len(wrongly_split) + len(special_tokens), "no stand-in is left"
+    wrongly_split = _wrongly_split()
+    assert len(free) >= len(wrongly_split) + len(special_tokens) + 1, "no stand-in is left"
     stand_ins = {chr(c): chr(free.pop()) for c in sorted(wrongly_split)}
-    special = {token: chr(free.pop()) for token in special_tokens}
-
-    table = dict(code_points.folding_table(lowercase, strip_accents))
-    if lowercase:
-        del table[ord(code_points.SIGMA)]
-    changes = stand_ins | {chr(c): f" {chr(c)} " for c in spaced}
-    for code_point in map(ord, changes):
-        table.setdefault(code_point, chr(code_point))
-    for code_point, text in table.items():
-        if any(character in changes for character in text):
-            table[code_point] = "".join(changes.get(character, character) for character in text)
-    for mark, stand_in in zip(SPECIAL_MARKS, special.values(), strict=False):
-        table[mark] = f" {stand_in} "
+    # Of two characters, so that the first and the last byte of the special token are known.
+    closing = chr(free.pop())
+    special = {token: chr(free.pop()) + closing for token in special_tokens}
 
     translation = str.maketrans(stand_ins)
     spelled = [special.get(token) or token.translate(translation) for token in vocabulary]
     return WordPieceModel(
-        normalizer_model.build_model(table),
+        _build_normalizer(
+            lowercase, strip_accents, tuple(stand_ins.items()), tuple(special.values())
+        ),
         _build_fast_wordpiece(spelled, special.get(unknown_token, unknown_token), max_word_bytes),
         stand_ins,
     )
@@ -106,12 +99,35 @@ def with_max_word_bytes(wordpiece: tf.Tensor, place: int, size: int) -> tf.Tenso
     return tf.tensor_scatter_nd_update(wordpiece, [[place + i] for i in range(4)], limit)
 
 
+# The table hardly depends on the vocabulary, so that further tokenizers find it made (0.15 s).
+@functools.lru_cache(maxsize=8)
+def _build_normalizer(
+    lowercase: bool,
+    strip_accents: bool,
+    stand_ins: tuple[tuple[str, str], ...],
+    special: tuple[str, ...],
+) -> np.ndarray:
+    table = dict(code_points.folding_table(lowercase, strip_accents))
+    if lowercase:
+        del table[ord(code_points.SIGMA)]
+    changes = dict(stand_ins) | {chr(c): f" {chr(c)} " for c in _spaced_punctuation()}
+    for code_point in map(ord, changes):
+        table.setdefault(code_point, chr(code_point))
+    for code_point, text in table.items():
+        if any(character in changes for character in text):
+            table[code_point] = "".join(changes.get(character, character) for character in text)
+    for mark, stand_in in zip(OPENING_MARKS, special, strict=False):
+        table[mark] = f" {stand_in[0]}"
+        table[ord(CLOSING_MARK)] = f"{stand_in[1]} "
+    return normalizer_model.build_model(table)
+
+
 def _build_fast_wordpiece(spelled: list[str], unknown: str, max_word_bytes: int) -> np.ndarray:
-    # Tokens that no text yields but that the op warns of: the empty one and a bare "##". In
-    # brackets a token is passed over, as brackets always split.
+    # Tokens that no text yields: the op warns of the empty one and a bare "##", and would look
+    # through the space of one with a space. In brackets they are passed over, as brackets split.
     known = set(spelled)
     for index, token in enumerate(spelled):
-        if token in ("", CONTINUATION):
+        if token in ("", CONTINUATION) or " " in token:
             placeholder = f"[{index}]"
             while placeholder in known:
                 placeholder = f"[{placeholder}]"

@@ -55,8 +55,8 @@ def learn(train, heldout):
     classifier = bertzoo.TextClassifier.from_preset(
         PRESET, labels=sorted(set(train_labels)), sequence_length=48
     )
-    classifier.compile(optimizer=keras.optimizers.AdamW(2.0e-4))
-    classifier.fit(train_texts, train_labels, batch_size=32, epochs=2)
+    classifier.compile(optimizer=keras.optimizers.AdamW(3.0e-4))
+    classifier.fit(train_texts, train_labels, batch_size=32)
     accuracy = classifier.evaluate(texts, labels, verbose=0, return_dict=True)["accuracy"]
     majority = collections.Counter(train_labels).most_common(1)[0][0]
     baseline = sum(label == majority for label in labels) / len(labels)
@@ -65,7 +65,7 @@ def learn(train, heldout):
 
     classifier.save_to_preset(SAVED)
     reloaded = bertzoo.TextClassifier.from_preset(SAVED)
-    same = np.array_equal(classifier.predict(texts[:64]), reloaded.predict(texts[:64]))
+    same = np.array_equal(*(model.predict(texts, verbose=0) for model in (classifier, reloaded)))
     print(f"saved to {SAVED}/ and loaded again: predictions {'equal' if same else 'DIFFER'}")
     print(f"try it: .venv/bin/bertzoo predict {SAVED} 'a bicycle with an electric motor'")
     return accuracy > baseline and same

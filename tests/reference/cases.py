@@ -77,6 +77,7 @@ HEADS = {
         "electra_small",
         HeadConfig("text_classifier", num_outputs=4, input="first_token", hidden_activation="gelu"),
     ),
+    "classifier_mean": ("bert", HeadConfig("text_classifier", num_outputs=3, input="mean")),
     "classifier_pooled_hidden": (
         "bert",
         HeadConfig("text_classifier", num_outputs=1, hidden_activation="gelu_tanh"),

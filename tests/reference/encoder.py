@@ -9,6 +9,8 @@ import math
 
 import numpy as np
 
+from bertzoo.config import HeadConfig
+
 # B batch  T length  D hidden_dim  E table_dim  N heads  H head_dim  V vocabulary  P predictions
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -144,7 +146,12 @@ def head_outputs(config, head, weights, inputs):
     if kind == "next_sentence":
         return dense(weights, "next_sentence/logits", encoded["pooled_output"])
     if kind == "text_classifier":
-        x = encoded["pooled_output"] if head.input == "pooled" else x[:, 0]
+        mean = HeadConfig("text_embedder")
+        x = {
+            "pooled": encoded.get("pooled_output"),
+            "first_token": x[:, 0],
+            "mean": embed_text(mean, weights, x, inputs.get("padding_mask")),
+        }[head.input]
         if head.hidden_activation is not None:
             x = activation(dense(weights, "text_classifier/hidden", x))
         return dense(weights, "text_classifier/logits", x)

@@ -1,11 +1,15 @@
 """`predict` on every form of texts: one network output a text, in the order of the input."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bertzoo import checkpoints
 from bertzoo.preprocessing import bucketing
+from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +155,21 @@ def test_the_network_is_traced_once_for_all_shapes(preprocessor, backbone):
 def test_a_call_takes_ids_only(embedder):
     with pytest.raises(ValueError, match="dict of ids"):
         embedder(["a cat"])
+
+
+@pytest.mark.parametrize(
+    ("preset", "reason"),
+    [
+        ("bert_base_en_cased", "the files of bert_base_en_cased, .* are not here"),
+        ("albert_base_v2_en_uncased", "sentence_piece vocabulary.* not part of this release"),
+    ],
+)
+def test_a_preset_whose_text_cannot_be_read_says_why(preset, reason, monkeypatch, tmp_path):
+    monkeypatch.setenv("BERTZOO_HOME", str(tmp_path))
+    checkpoint = checkpoints.open_source(preset)
+    preprocessor, why = preprocessor_of_checkpoint(checkpoint)
+    assert preprocessor is None
+    assert re.search(reason, why)
 
 
 def test_without_a_tokenizer_only_strings_raise(backbone):

@@ -1,7 +1,8 @@
 """Where a preset's files are: an installed Python package, or bertzoo's own folder.
 
 Nothing is downloaded here and nothing is imported from the packages that are found. This is the
-only file of the library that reads an environment variable for the place of files: BERTZOO_HOME.
+only file of the library that reads environment variables about files and hubs: BERTZOO_HOME,
+BERTZOO_OFFLINE, and the Hugging Face client's HF_HUB_OFFLINE and HF_ENDPOINT.
 
 `info` is a `PresetInfo` throughout; `presets` is of the same level and is not imported.
 """
@@ -25,6 +26,32 @@ def home() -> pathlib.Path:
     chosen = os.environ.get("BERTZOO_HOME")
     folder = pathlib.Path(chosen) if chosen else pathlib.Path.home() / ".cache" / "bertzoo"
     return folder.expanduser()
+
+
+def downloads() -> pathlib.Path:
+    """Return the folder of what was downloaded by address and not by the name of a preset."""
+    return home() / "downloads"
+
+
+def offline(kind: str) -> str | None:
+    """Return the environment variable that forbids downloading from this kind of place, or None.
+
+    Args:
+        kind: Of an address or a preset's source: `hugging_face`, `kaggle`, `web` and so on.
+    """
+    names = ("BERTZOO_OFFLINE", *(("HF_HUB_OFFLINE",) if kind == "hugging_face" else ()))
+    for name in names:
+        if os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no", "off"):
+            return name
+    return None
+
+
+def hugging_face_endpoint() -> str | None:
+    """Return the hub that HF_ENDPOINT names; None for the public one.
+
+    The client reads it once, when it is imported; here it counts when it is asked for.
+    """
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
 def locate(info) -> pathlib.Path | None:
@@ -56,6 +83,9 @@ def where_to_get(info) -> str:
         ways.append(f"put the files of {_either(places)} into {home() / info.name}")
     if any(source.kind == "hugging_face" for source in info.sources):
         ways[-1] += f" (from Hugging Face: {', '.join(_files(info))})"
+    forbidden = [offline(source.kind) for source in info.sources if source.kind != "package"]
+    if any(forbidden):
+        ways.append(f"unset {next(filter(None, forbidden))} to have them downloaded")
     return f"the files of {info.name} are not on this machine: {', or '.join(ways)}."
 
 
