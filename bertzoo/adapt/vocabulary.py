@@ -152,11 +152,7 @@ def _wordpiece(task):
 
 
 def _with_vocabulary(tokenizer, vocabulary):
-    settings = tokenizer.config.to_dict()
-    del settings["kind"]
-    return WordPieceTokenizer(
-        vocabulary, special_tokens_in_text=tokenizer.special_tokens_in_text, **settings
-    )
+    return WordPieceTokenizer(**{**tokenizer.arguments(), "vocabulary": vocabulary})
 
 
 def _with_means(weights, places, size):

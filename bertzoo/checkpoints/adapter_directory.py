@@ -6,14 +6,15 @@ Written whole or not at all, and read with every name, shape and sum checked, as
 from __future__ import annotations
 
 import collections.abc
-import hashlib
 import json
+import math
 import os
 import pathlib
 import typing
 
 import numpy as np
 
+from bertzoo import durable
 from bertzoo.checkpoints import preset_directory, readers
 from bertzoo.checkpoints.safetensors_file import write_safetensors
 from bertzoo.config import check_key
@@ -62,15 +63,12 @@ def write_adapter(
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             **settings,
-            "sha256": hashlib.sha256((temporary / WEIGHTS).read_bytes()).hexdigest(),
+            "sha256": durable.sha256(temporary / WEIGHTS),
         }
         for key in content:
             check_key(key, KEYS, SETTINGS)
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        with open(temporary / SETTINGS, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        durable.write_bytes(temporary / SETTINGS, text.encode("utf-8"))
     return target
 
 
@@ -100,8 +98,25 @@ def read_adapter(
     missing = [key for key in KEYS if key not in raw]
     if missing:
         raise ValueError(f"{path} is not a whole adapter file: it lacks {', '.join(missing)}.")
+    _check_types(raw, path)
     preset_directory.verify(directory / WEIGHTS, raw["sha256"])
     return raw, readers.SafetensorsReader(directory / WEIGHTS)
+
+
+def _check_types(raw: dict[str, typing.Any], path: pathlib.Path) -> None:
+    names = raw["target_layer_names"]
+    claims = {
+        "rank": type(raw["rank"]) is int,
+        "lora_alpha": type(raw["lora_alpha"]) in (int, float) and math.isfinite(raw["lora_alpha"]),
+        "target_layer_names": isinstance(names, list) and all(isinstance(n, str) for n in names),
+        "config": isinstance(raw["config"], dict),
+        "head": raw["head"] is None or isinstance(raw["head"], dict),
+    }
+    for key, holds in claims.items():
+        if not holds:
+            raise ValueError(
+                f"{path} has `{key}`: {raw[key]!r}, which is damaged or of no adapter."
+            )
 
 
 def _check_replaceable(target: pathlib.Path) -> None:

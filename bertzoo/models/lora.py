@@ -118,6 +118,8 @@ def load(backbone, directory, head=None, head_weights=None):
     _check_base(backbone, raw, directory)
     rank, alpha = raw["rank"], float(raw["lora_alpha"])
     names = tuple(raw["target_layer_names"])
+    for name in names:
+        check_key(name, TARGETS, f"{directory}, target_layer_names")
     lora = backbone.lora
     if lora is not None and (rank, alpha, names) != lora[:3]:
         raise ValueError(

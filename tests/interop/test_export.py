@@ -16,7 +16,7 @@ import bertzoo
 from bertzoo import checkpoints
 from bertzoo.models.networks import network_from_preset
 from tests.checkpoints.test_round_trips import CASES
-from tests.interop.test_hugging_face import MASK_POSITIONS, TOLERANCE
+from tests.interop.test_hugging_face import CONFIGS, MASK_POSITIONS, TOLERANCE, their_model
 from tests.reference import cases
 
 # Every family and head that the round trips know, as transformers' class for it.
@@ -207,3 +207,18 @@ def test_sentence_transformers_gives_our_vectors(format, tmp_path):
     texts = [text for text in TEXTS if "[MASK]" not in text] + ["the mat " * 20]
     ours = bertzoo.TextEmbedder.from_preset(source).predict(texts, verbose=0)
     assert np.abs(model.encode(texts) - ours).max() < TOLERANCE
+
+
+def test_the_encoder_of_xlm_roberta_is_robertas(tmp_path):
+    """ARCHITECTURE.md: on ids, by the format's name; its vocabulary is not read."""
+    config = CONFIGS["roberta"]().to_dict()
+    config = transformers.XLMRobertaConfig(**{**config, "model_type": "xlm-roberta"})
+    model = their_model("XLMRobertaModel", config)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="SentencePiece tokenizer is not part"):
+        checkpoints.open_checkpoint(tmp_path)
+    backbone = bertzoo.Backbone.from_preset(tmp_path, format="hf_roberta")
+    features = features_of(backbone.config)
+    outputs = their_outputs(model, features)
+    ours = backbone(features)["sequence_output"]
+    assert np.abs(np.asarray(ours) - outputs.last_hidden_state.numpy()).max() < TOLERANCE

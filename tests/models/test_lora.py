@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from bertzoo.checkpoints import adapter_directory
+from bertzoo import durable
 from bertzoo.config import BackboneConfig
 from bertzoo.models import lora
 from bertzoo.models.backbone import Backbone
@@ -217,7 +217,7 @@ def test_a_write_that_fails_leaves_the_older_adapter(adapted, tmp_path, monkeypa
     def fail(*args):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(adapter_directory.os, "fsync", fail)
+    monkeypatch.setattr(durable, "write_bytes", fail)
     train(adapted, seed=6)
     with pytest.raises(OSError, match="disk is full"):
         adapted.save_lora_weights(tmp_path / "adapter")
@@ -245,6 +245,11 @@ def rewrite(directory, **changes):
         ({"head": ...}, "lacks head"),
         ({"rank": 2}, "does not fit the model"),
         ({"target_layer_names": ["query", "key"]}, "layer_0/attention/key/lora_kernel_a"),
+        ({"rank": "3"}, "has `rank`: '3'"),
+        ({"lora_alpha": float("nan")}, "has `lora_alpha`: nan"),
+        ({"target_layer_names": 5}, "has `target_layer_names`: 5"),
+        ({"target_layer_names": ["__class__"]}, "unknown key `__class__`"),
+        ({"config": [1]}, "has `config`"),
         ({"base": "0" * 64}, "an encoder with other weights"),
         ({"config": {**CONFIG.to_dict(), "num_heads": 5}}, "num_heads is 5 there and 4 here"),
         ({"sha256": "0" * 64}, "adapter.safetensors is not the file that was written"),
