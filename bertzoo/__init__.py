@@ -30,10 +30,15 @@ _PUBLIC = {
     "upload_preset": "bertzoo.checkpoints",
 }
 
+# Parts of the package that are used by their own name, as `bertzoo.adapt.add_tokens`.
+_PARTS = ("adapt",)
+
 __all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name):
+    if name in _PARTS:
+        return importlib.import_module(f"bertzoo.{name}")
     if name in _PUBLIC:
         value = getattr(importlib.import_module(_PUBLIC[name]), name)
         globals()[name] = value
@@ -42,4 +47,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_PARTS})

@@ -377,7 +377,12 @@ def test_progress_does_not_mix_with_the_answer(run):
 
 
 @pytest.mark.parametrize(
-    ("target", "heads"), [("bertzoo", None), ("hf_bert", "masked_lm,next_sentence")]
+    ("target", "heads"),
+    [
+        ("bertzoo", None),
+        ("hf_bert", "masked_lm,next_sentence"),
+        ("google_bert", "masked_lm,next_sentence"),
+    ],
 )
 def test_convert_writes_what_can_be_read_again(run, tmp_path, target, heads):
     directory = tmp_path / "new"
@@ -391,6 +396,22 @@ def test_convert_writes_what_can_be_read_again(run, tmp_path, target, heads):
     assert shown["parameters"] == 9_454
     if heads:
         assert set(shown["heads"]) == set(heads.split(","))
+
+
+def test_convert_writes_for_sentence_transformers(run, tmp_path):
+    directory = tmp_path / "new"
+    words = ["convert", "bert_toy", str(directory), "--to", "sentence_transformers"]
+    code, out, err = run(*words)
+    assert code == 0, err
+    assert "modules.json" in out
+    assert json.loads(run("show", str(directory), "--json")[1])["heads"].keys() == {"text_embedder"}
+
+
+def test_convert_says_what_googles_code_has_not(run, tmp_path):
+    words = ["convert", "bert_toy", str(tmp_path / "x"), "--to", "google_albert", "--heads"]
+    code, _, err = run(*words, "masked_lm")
+    assert code == 2
+    assert "google_albert cannot express bert_toy: num_groups would be" in err
 
 
 def test_convert_refuses_heads_that_do_not_go_together(run, tmp_path):

@@ -28,6 +28,7 @@ LEVELS = {
     "models": 3,
     "postprocessing": 3,
     "tasks": 4,
+    "adapt": 5,
     "training": 5,
     "serving": 5,
     "cli": 6,

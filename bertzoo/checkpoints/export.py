@@ -13,6 +13,7 @@ import pathlib
 
 from bertzoo.checkpoints import (
     differences,
+    google,
     hugging_face,
     keras_hub,
     opening,
@@ -20,11 +21,18 @@ from bertzoo.checkpoints import (
     sentence_transformers,
 )
 from bertzoo.checkpoints.checkpoint import Checkpoint
-from bertzoo.checkpoints.write_hugging_face import write_hugging_face
+from bertzoo.checkpoints.write_google import PREFIXES, write_google
+from bertzoo.checkpoints.write_hugging_face import nearest_family, write_hugging_face
 from bertzoo.checkpoints.write_keras_hub import write_keras_hub
 from bertzoo.config import check_key
 
-FORMATS = ("bertzoo", *sorted(hugging_face.FORMATS), "keras_hub")
+FORMATS = (
+    "bertzoo",
+    *sorted(hugging_face.FORMATS),
+    "sentence_transformers",
+    "keras_hub",
+    *google.FORMATS,
+)
 
 
 def export_checkpoint(
@@ -40,10 +48,11 @@ def export_checkpoint(
     Args:
         source: A preset name, a directory in any format, or an opened `Checkpoint`.
         directory: New, or empty.
-        format: `hf_bert`, `hf_distilbert`, `hf_albert`, `hf_roberta`, `hf_electra`, `keras_hub`,
-            or `bertzoo`.
-        heads: Kinds to write; None for all that the source carries. The other formats hold one
-            task in a directory.
+        format: `hf_bert`, `hf_distilbert`, `hf_albert`, `hf_roberta`, `hf_electra`;
+            `sentence_transformers`; `keras_hub`; `google_bert`, `google_albert` (TensorFlow 1,
+            which imports TensorFlow); or `bertzoo`.
+        heads: Kinds to write; None for all that the source carries. Hugging Face's and KerasHub's
+            directories hold one task, those of sentence-transformers the `text_embedder` alone.
         allow_inexact: Write even where the other library will compute something else.
 
     Returns:
@@ -58,13 +67,7 @@ def export_checkpoint(
     ['config.json', 'model.safetensors']
     """
     check_key(format, FORMATS, "the formats to export to")
-    opened = opening.open_source(source)
-    if heads is not None:
-        for kind in heads:
-            check_key(kind, opened.heads, f"the heads of {opened.name}")
-        opened = dataclasses.replace(
-            opened, heads={kind: head for kind, head in opened.heads.items() if kind in heads}
-        )
+    opened = _with_heads(opening.open_source(source), format, heads)
     target = pathlib.Path(directory).expanduser()
     if format == "bertzoo":
         return preset_directory.write_preset(
@@ -82,15 +85,42 @@ def export_checkpoint(
         if format == "keras_hub":
             expected = write_keras_hub(temporary, opened, allow_inexact=allow_inexact)
             written = keras_hub.open_keras_hub(temporary)
+        elif format in google.FORMATS:
+            expected = opened
+            write_google(temporary, opened, google.FORMATS[format], allow_inexact=allow_inexact)
+            written = google.open_google(temporary / PREFIXES[format], format)
         else:
             expected = opened
-            family = hugging_face.FORMATS[format]
+            family = hugging_face.FORMATS.get(format) or nearest_family(opened.config)
             write_hugging_face(temporary, opened, family, allow_inexact=allow_inexact)
             written = _open_hugging_face(temporary)
         found = differences.config_differences(expected.config, written.config)
         found += differences.head_differences(expected.heads, written.heads)
         differences.refuse(format, opened.name, found, allow_inexact)
     return target
+
+
+def _with_heads(opened: Checkpoint, format: str, heads) -> Checkpoint:
+    """Return the checkpoint with the heads that are to be written."""
+    for kind in heads or ():
+        check_key(kind, opened.heads, f"the heads of {opened.name}")
+    if format == "sentence_transformers":
+        if heads is not None and set(heads) != {"text_embedder"}:
+            raise ValueError(
+                "a sentence-transformers directory holds a text_embedder and no other head; "
+                f"got heads={sorted(heads)}."
+            )
+        if "text_embedder" not in opened.heads:
+            raise ValueError(
+                f"{opened.name} has no text_embedder head, which says how vectors are pooled; make "
+                "one with TextEmbedder.from_preset(..., pooling=...).save_to_preset(...) and "
+                "export that."
+            )
+        heads = ["text_embedder"]
+    if heads is None:
+        return opened
+    chosen = {kind: head for kind, head in opened.heads.items() if kind in heads}
+    return dataclasses.replace(opened, heads=chosen)
 
 
 def vocabulary_files(opened: Checkpoint) -> dict[str, bytes]:

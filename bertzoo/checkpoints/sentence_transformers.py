@@ -32,6 +32,13 @@ TORCH_ACTIVATIONS = {
     "relu": "torch.nn.modules.activation.ReLU",
     "gelu": "torch.nn.modules.activation.GELU",
 }
+# The version is that of the layout, of which newer ones warn if it is newer than they are.
+SETTINGS = {
+    "__version__": {"sentence_transformers": "2.2.2"},
+    "prompts": {},
+    "default_prompt_name": None,
+    "similarity_fn_name": None,  # theirs decides, which is the cosine
+}
 
 
 class _CannotExpress(Exception):
@@ -270,6 +277,7 @@ def write_modules(directory: pathlib.Path, opened: checkpoint.Checkpoint) -> Non
         for index, (kind, folder) in enumerate(folders)
     ]
     _write_json(directory / "modules.json", modules)
+    _write_json(directory / "config_sentence_transformers.json", SETTINGS)
     length = opened.config.max_sequence_length
     if opened.tokenizer is not None and opened.tokenizer.sequence_length is not None:
         length = opened.tokenizer.sequence_length

@@ -12,7 +12,8 @@ from bertzoo.checkpoints import differences, sentence_transformers, shapes, toke
 from bertzoo.checkpoints.checkpoint import Checkpoint
 from bertzoo.checkpoints.heads import HeadRule
 from bertzoo.checkpoints.safetensors_file import write_safetensors
-from bertzoo.config import HeadConfig
+from bertzoo.checkpoints.tables import hf_albert, hf_bert, hf_distilbert, hf_electra, hf_roberta
+from bertzoo.config import BackboneConfig, HeadConfig
 
 TOKENIZER_CLASSES = {
     "wordpiece": {
@@ -63,6 +64,21 @@ def write_hugging_face(
     _write_tokenizer(directory, opened, family.CONFIG.model_type)
     if "text_embedder" in opened.heads:
         sentence_transformers.write_modules(directory, opened)
+
+
+def nearest_family(config: BackboneConfig) -> types.ModuleType:
+    """Return the table module of the family that such an encoder belongs to.
+
+    >>> nearest_family(BackboneConfig(num_segments=0)).__name__.rpartition(".")[2]
+    'hf_distilbert'
+    """
+    if config.position_offset:
+        return hf_roberta
+    if config.num_segments == 0:
+        return hf_distilbert
+    if config.num_groups is not None:
+        return hf_albert
+    return hf_bert if config.embedding_dim is None else hf_electra
 
 
 def _config(opened: Checkpoint, family, allow_inexact: bool) -> dict[str, typing.Any]:

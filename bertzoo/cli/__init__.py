@@ -128,7 +128,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_source(command)
     command.add_argument("directory", help="new directory to write")
     command.add_argument(
-        "--to", required=True, metavar="FORMAT", help="bertzoo, keras_hub, or hf_bert and its like"
+        "--to",
+        required=True,
+        metavar="FORMAT",
+        help="bertzoo, hf_bert and its like, sentence_transformers, keras_hub, google_bert or "
+        "google_albert",
     )
     command.add_argument(
         "--heads", metavar="KINDS", help="heads to write, with commas between (default: all)"

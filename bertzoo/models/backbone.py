@@ -9,7 +9,8 @@ from bertzoo.layers.attention import AttentionMask
 from bertzoo.layers.embeddings import Embeddings
 from bertzoo.layers.encoder_layer import EncoderLayer
 from bertzoo.layers.pooling import FirstToken
-from bertzoo.models import loading
+from bertzoo.models import loading, quantization
+from bertzoo.models.adapting import Adaptable
 
 # B batch  T length  R rows = B*T  D hidden_dim  N heads  H head_dim
 
@@ -80,7 +81,7 @@ class IdsModel(keras.Model):
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
-class Backbone(IdsModel):
+class Backbone(Adaptable, IdsModel):
     """Ids to hidden states, by a `BackboneConfig`.
 
     Args:
@@ -180,6 +181,10 @@ class Backbone(IdsModel):
         self._unflatten = unflatten
         self._taps = taps
 
+        # === What `Adaptable` does to it ===
+        self.lora = None
+        self.quantized = None
+
     def tap(self, *names):
         """Return a `keras.Model` on the same variables that also gives inner tensors.
 
@@ -247,15 +252,20 @@ class Backbone(IdsModel):
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,
             "trainable": self.trainable,
+            "quantized": self.quantized,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Build from `get_config`'s dict."""
         config = dict(config)
+        quantized = config.pop("quantized", None)
         if isinstance(config.get("dtype"), dict):
             config["dtype"] = keras.dtype_policies.deserialize(config["dtype"])
-        return cls(**config)
+        backbone = cls(**config)
+        if quantized is not None:  # so that a file with int8 kernels finds its variables
+            quantization.quantize(backbone, quantized)
+        return backbone
 
 
 def input_names(config):

@@ -61,7 +61,22 @@ def missing_head_message(checkpoint, kind):
 
 
 def save_preset(directory, config, heads, weights, tokenizer=None, files=None, info=None):
-    """Write a preset directory from live weights; see `checkpoints.write_preset`."""
+    """Write a preset directory from live weights; see `checkpoints.write_preset`.
+
+    Raises:
+        ValueError: For weights that are not plain: with a LoRA adapter, or quantized.
+    """
+    names = {path.rpartition("/")[2] for path in weights}
+    if "lora_kernel_a" in names:
+        raise ValueError(
+            "a preset holds plain weights, and this model has a LoRA adapter: call merge_lora() "
+            "and save, or write the adapter alone with save_lora_weights()."
+        )
+    if "kernel_scale" in names:
+        raise ValueError(
+            "a preset holds plain weights, and this model is quantized: save it as a .keras file, "
+            "or save the preset before quantize()."
+        )
     return checkpoints.write_preset(
         directory,
         config=config,

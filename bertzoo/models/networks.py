@@ -8,13 +8,14 @@ from bertzoo.config import HeadConfig
 from bertzoo.layers.heads import ClassifierHead, MaskedLMHead
 from bertzoo.layers.pooling import EmbedderHead, FirstToken
 from bertzoo.models import loading
+from bertzoo.models.adapting import Adaptable
 from bertzoo.models.backbone import Backbone, IdsModel, truncated_normal
 
 # B batch  T length  P predictions  D hidden_dim  V vocabulary  C classes
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
-class Network(IdsModel):
+class Network(Adaptable, IdsModel):
     """A backbone and one head as a functional model.
 
     Args:

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from bertzoo.models import loading, networks
+from bertzoo.models.adapting import Adaptable, frozen_weights, state_of
 from bertzoo.preprocessing import bucketing
 from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
 from bertzoo.preprocessing.texts import is_ids, read_texts
@@ -14,7 +15,7 @@ from bertzoo.tasks.labels import AnyLabels, named_label_errors
 # B batch  T length  N texts
 
 
-class Task(keras.Model):
+class Task(Adaptable, keras.Model):
     """A network and the preprocessor that feeds it.
 
     Args:
@@ -47,6 +48,7 @@ class Task(keras.Model):
         self.built = True
         self._info = {}
         self._traced = None
+        self._seen = state_of(network.backbone)
         self._no_strings = "it was made without a preprocessor"
         self._label_encoder = AnyLabels()
 
@@ -121,6 +123,11 @@ class Task(keras.Model):
             files=files,
             info=dict(self._info),
         )
+
+    def note_origin(self, task, note):
+        """Take over what is known of another task's origin, and what was done to it since."""
+        self._info = dict(task._info)
+        self._info["note"] = " ".join(filter(None, [self._info.get("note"), note]))
 
     # === Parts ===
 
@@ -269,11 +276,7 @@ class Task(keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "preprocessor": preprocessor and keras.saving.serialize_keras_object(preprocessor),
             "name": self.name,
-            "frozen": sorted(
-                path
-                for path, weight in loading.weights_of(self.network).items()
-                if not weight.trainable
-            ),
+            "frozen": frozen_weights(self.network),
         }
 
     @classmethod

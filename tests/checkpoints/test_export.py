@@ -15,6 +15,8 @@ ROBERTA = CONFIG.replace(
 )
 ALBERT = CONFIG.replace(embedding_dim=12, num_groups=1, activation="gelu_tanh")
 ELECTRA = CONFIG.replace(embedding_dim=12, pooler=False)
+GELU_TANH = CONFIG.replace(activation="gelu_tanh")
+UNTIED = HeadConfig("masked_lm", hidden_activation="gelu", tie_embeddings=False)
 TANH = {"input": "first_token", "hidden_activation": "tanh"}
 CLASSIFIER = HeadConfig("text_classifier", labels=("a", "b"))
 
@@ -65,6 +67,24 @@ def preset(tmp_path, config=CONFIG, *heads, **extra):
             ),
             "hidden_activation would be 'tanh', and is 'relu'",
         ),
+        ("google_bert", DISTILBERT, None, "adds a segment to every token"),
+        ("google_bert", ROBERTA, None, "position_offset would be 0, and is 2"),
+        ("google_bert", ELECTRA, None, "no variables for embeddings/projection/bias"),
+        ("google_bert", ALBERT, None, "no variables for embeddings/projection/bias"),
+        ("google_bert", GELU_TANH, None, "`gelu` for both forms"),
+        ("google_bert", CONFIG.replace(layer_norm_epsilon=1e-5), None, "layer_norm_epsilon"),
+        ("google_bert", CONFIG, HeadConfig("token_classifier", num_outputs=2), "no place for"),
+        ("google_bert", CONFIG, HeadConfig("text_embedder"), "no place for this text_embedder"),
+        ("google_bert", CONFIG, UNTIED, "no variables for masked_lm/decoder/embeddings"),
+        (
+            "google_bert",
+            CONFIG,
+            HeadConfig("discriminator", hidden_activation="gelu"),
+            "no variables for discriminator/hidden/bias",
+        ),
+        ("google_albert", ALBERT.replace(activation="gelu"), None, "`gelu` for both forms"),
+        ("google_albert", ALBERT.replace(embedding_dim=20), None, "embedding_dim would be None"),
+        ("google_albert", CONFIG, None, "num_groups would be 2, and is None"),
         ("keras_hub", CONFIG, None, "activation would be 'gelu_tanh', and is 'gelu'"),
         ("keras_hub", ELECTRA, None, "always has a pooler"),
         (
@@ -144,6 +164,35 @@ def test_embedders_are_written_for_sentence_transformers(tmp_path):
     assert all(np.array_equal(before[path], after[path]) for path in before)
 
 
+def test_sentence_transformers_is_a_format_of_its_own(tmp_path):
+    """The family is found by the encoder; other heads stay behind, as there is no place."""
+    embedder = HeadConfig("text_embedder", pooling=("mean",), normalize=True)
+    for name, config in (("BertModel", CONFIG), ("DistilBertModel", DISTILBERT),
+                         ("RobertaModel", ROBERTA), ("AlbertModel", ALBERT),
+                         ("ElectraModel", ELECTRA)):  # fmt: skip
+        (tmp_path / name).mkdir()
+        source = preset(tmp_path / name, config, embedder)
+        target = tmp_path / name / "theirs"
+        checkpoints.export_checkpoint(source, target, "sentence_transformers")
+        raw = json.loads((target / "config.json").read_text())
+        assert raw["architectures"] == [name]
+        assert (target / "config_sentence_transformers.json").is_file()
+        assert checkpoints.open_checkpoint(target).heads == {"text_embedder": embedder}
+
+
+def test_a_sentence_transformers_directory_needs_an_embedder_and_holds_no_other_head(tmp_path):
+    source = preset(tmp_path, CONFIG, CLASSIFIER)
+    with pytest.raises(ValueError, match=r"no text_embedder head.*save_to_preset"):
+        checkpoints.export_checkpoint(source, tmp_path / "theirs", "sentence_transformers")
+    with pytest.raises(ValueError, match="no other head"):
+        checkpoints.export_checkpoint(
+            source, tmp_path / "theirs", "sentence_transformers", heads=["text_classifier"]
+        )
+    both = preset(tmp_path / "both", CONFIG, CLASSIFIER, HeadConfig("text_embedder"))
+    checkpoints.export_checkpoint(both, tmp_path / "theirs", "sentence_transformers")
+    assert list(checkpoints.open_checkpoint(tmp_path / "theirs").heads) == ["text_embedder"]
+
+
 def test_a_directory_with_something_in_it_is_not_written_to(tmp_path):
     source = preset(tmp_path)
     (tmp_path / "theirs").mkdir()
@@ -153,10 +202,9 @@ def test_a_directory_with_something_in_it_is_not_written_to(tmp_path):
     assert [item.name for item in (tmp_path / "theirs").iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize("format", ["google_bert", "hf_brt"])
-def test_formats_that_are_only_read_are_not_offered(format, tmp_path):
-    with pytest.raises(ValueError, match=f"unknown key `{format}` in the formats to export to"):
-        checkpoints.export_checkpoint(preset(tmp_path), tmp_path / "theirs", format)
+def test_an_unknown_format_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(ValueError, match="unknown key `hf_brt` in the formats to export to"):
+        checkpoints.export_checkpoint(preset(tmp_path), tmp_path / "theirs", "hf_brt")
 
 
 def test_roberta_is_folded_for_keras_hub(tmp_path):

@@ -51,6 +51,7 @@ CONFIG = ConfigMap(
     ignored=hf_albert.CONFIG.ignored,
     # ALBERT's own code calls the tanh form "gelu".
     activations={**HF_ACTIVATIONS, "gelu": "gelu_tanh"},
+    spelling=google_bert.SPELLING,
     projection="where_widths_differ",
 )
 

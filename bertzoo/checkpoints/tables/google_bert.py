@@ -72,6 +72,9 @@ KEYS = {
     "initializer_range": "initializer_range",
 }
 
+# Google's code knows one word for both forms of GELU, and none of Hugging Face's.
+SPELLING = {"gelu": "gelu", "gelu_tanh": "gelu", "relu": "relu"}
+
 CONFIG = ConfigMap(
     format="google_bert",
     model_type=None,
@@ -79,6 +82,7 @@ CONFIG = ConfigMap(
     # "gelu" was erf when the first weights were published and is the tanh form since 2019-02;
     # erf is what Hugging Face's copies of the same weights use.
     activations=HF_ACTIVATIONS,
+    spelling=SPELLING,
 )
 
 HEADS = (
