@@ -4,7 +4,8 @@
     python benchmarks/tokenization.py --kind sentence_piece
 
 WordPiece has BERT's vocabulary, SentencePiece a German ALBERT's (its English one is not to be had
-offline; Hugging Face's side is built as transformers builds ALBERT's tokenizer). Both get the same texts, the same vocabulary and two threads. bertzoo runs as users run it: in
+offline; Hugging Face's side is built as transformers builds ALBERT's tokenizer). Both get the same
+texts, the same vocabulary and two threads. bertzoo runs as users run it: in
 `tf.data.Dataset.map` with two parallel calls, timed in the steady state (making an iterator costs
 some 50 ms once). Hugging Face runs `encode_batch_fast` (ids) and `encode_batch` (ids and offsets)
 on lists of strings; reading the results out of its objects is not counted. Each repetition times

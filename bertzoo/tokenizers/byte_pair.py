@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_text as tf_text
 
@@ -53,7 +52,7 @@ class _Tokens(NamedTuple):
 
 
 class BytePairTokenizer(Tokenizer):
-    """RoBERTa's and GPT-2's tokenizer.
+    r"""RoBERTa's and GPT-2's tokenizer.
 
     Ids and offsets equal those of Hugging Face's `RobertaTokenizerFast`, with letters, numbers and
     white space of Unicode 16.0. Nothing is unknown: every byte has a token. Invalid UTF-8 is
@@ -83,7 +82,7 @@ class BytePairTokenizer(Tokenizer):
     >>> tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *BYTE_CHARACTERS, "ca", "cat", "Ġcat"]
     >>> tokenizer = BytePairTokenizer(tokens, ["c a", "ca t", "Ġ cat"])
     >>> tokenizer.ids_to_tokens(tokenizer(["cat: a cat"])).to_list()
-    [[b'cat', b':', b'\\xc4\\xa0', b'a', b'\\xc4\\xa0cat']]
+    [[b'cat', b':', b'\xc4\xa0', b'a', b'\xc4\xa0cat']]
     """
 
     FILES = {  # noqa: RUF012

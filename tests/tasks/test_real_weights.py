@@ -67,9 +67,7 @@ def test_saved_and_loaded_again_it_is_bit_equal(embedder, tmp_path):
 
 
 def test_it_has_no_masked_lm_head():
-    with pytest.raises(
-        ValueError, match=r"no masked_lm head; .*has: text_embedder"
-    ):
+    with pytest.raises(ValueError, match=r"no masked_lm head; .*has: text_embedder"):
         MaskedLM.from_preset(PRESET)
     with pytest.raises(ValueError, match=r"no text_classifier head.*labels="):
         TextClassifier.from_preset(PRESET)

@@ -57,7 +57,8 @@ def test_tokens_are_those_of_the_rules_for_any_list_of_rules():
         try:
             tokenizer = BytePairTokenizer(tokens, rules)
         except ValueError as error:
-            assert "uses the token" in str(error)
+            if "uses the token" not in str(error):
+                raise
             continue
         texts = ["".join(t) for n in range(1, 6) for t in itertools.product(alphabet, repeat=n)]
         texts += ["".join(generator.choices(alphabet, k=40)) for _ in range(50)]
