@@ -1,6 +1,7 @@
-"""WordPiece throughput beside Hugging Face's `tokenizers`, in one run, interleaved.
+"""Tokenizer throughput beside Hugging Face's `tokenizers`, in one run, interleaved.
 
     python benchmarks/tokenization.py --output build/tokenization
+    python benchmarks/tokenization.py --kinds byte_pair --vocabulary path/to/roberta-base
 
 Both get the same texts, the same vocabulary and two threads. bertzoo runs as users run it: in
 `tf.data.Dataset.map` with two parallel calls, timed in the steady state (making an iterator costs
@@ -34,26 +35,54 @@ import bertzoo
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DATA = pathlib.Path(os.environ.get("BERTZOO_DATA") or ROOT.parent / "shared" / "data")
 CORPORA = ("gutenberg-books", "enwiki-excerpt", "multilingual-sample", "zhwiki-sample")
-VOCABULARY = ROOT / "tests" / "data" / "bert-base-uncased" / "vocab.txt"
+VOCABULARIES = {
+    "wordpiece": (ROOT / "tests" / "data" / "bert-base-uncased",),
+    # RoBERTa's own where the data collection is, else the part of it that the tests have.
+    "byte_pair": (DATA / "vocab" / "roberta-base", ROOT / "tests" / "data" / "roberta-base-cut"),
+}
 
 
 def main():
     arguments = read_arguments()
-    ours = bertzoo.WordPieceTokenizer(arguments.vocabulary)
-    theirs = hf_tokenizers.BertWordPieceTokenizer(str(arguments.vocabulary), lowercase=True)
-    theirs.encode_special_tokens = True
     results = []
-    for name, texts in read_corpora(arguments):
-        results.append(compare(name, texts, ours, theirs._tokenizer, arguments))
-        print(to_markdown(results[-1:], header=len(results) == 1), flush=True)
+    for kind in arguments.kinds:
+        folder = vocabulary_folder(kind, arguments)
+        ours, theirs = CONTESTANTS[kind](folder)
+        for name, texts in read_corpora(arguments):
+            results.append({"kind": kind, "vocabulary": folder.name})
+            results[-1] |= compare(name, texts, ours, theirs, arguments)
+            print(to_markdown(results[-1:], header=len(results) == 1), flush=True)
     if arguments.output:
         write(pathlib.Path(arguments.output), results, arguments)
+
+
+def vocabulary_folder(kind, arguments):
+    folders = [arguments.vocabulary] if arguments.vocabulary else VOCABULARIES[kind]
+    found = [folder for folder in folders if folder.is_dir()]
+    if not found:
+        raise SystemExit(f"no vocabulary: {folders[0]} is not there.")
+    return found[0]
+
+
+def wordpiece(folder):
+    theirs = hf_tokenizers.BertWordPieceTokenizer(str(folder / "vocab.txt"), lowercase=True)
+    theirs.encode_special_tokens = True
+    return bertzoo.WordPieceTokenizer(folder / "vocab.txt"), theirs._tokenizer
+
+
+def byte_pair(folder):
+    paths = [str(folder / name) for name in ("vocab.json", "merges.txt")]
+    return bertzoo.BytePairTokenizer(*paths), hf_tokenizers.ByteLevelBPETokenizer(*paths)._tokenizer
+
+
+CONTESTANTS = {"wordpiece": wordpiece, "byte_pair": byte_pair}
 
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--texts", nargs="*", default=[], help="text files, one text a line")
-    parser.add_argument("--vocabulary", default=VOCABULARY, type=pathlib.Path)
+    parser.add_argument("--kinds", nargs="+", default=list(CONTESTANTS), choices=CONTESTANTS)
+    parser.add_argument("--vocabulary", type=pathlib.Path, help="folder with the vocabulary files")
     parser.add_argument("--batch-size", default=512, type=int)
     parser.add_argument("--repeats", default=7, type=int)
     parser.add_argument("--quick", action="store_true", help="2,048 texts, three repeats")
@@ -155,14 +184,14 @@ def to_markdown(results, header=True):
     lines = []
     if header:
         lines = [
-            "| corpus | texts | bertzoo ids | Hugging Face | ratio | by CPU time "
+            "| vocabulary | corpus | texts | bertzoo ids | Hugging Face | ratio | by CPU time "
             "| bertzoo offsets | Hugging Face | ratio | by CPU time |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+            "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
     for result in results:
         rates = result["million_tokens_per_second"]
         lines.append(
-            f"| {result['corpus']} | {result['texts']:,} "
+            f"| {result['vocabulary']} | {result['corpus']} | {result['texts']:,} "
             f"| {rates['bertzoo ids']:.2f} | {rates['Hugging Face ids']:.2f} "
             f"| {result['ratio_ids']:.1f} | {result['cpu_ratio_ids']:.1f} "
             f"| {rates['bertzoo offsets']:.2f} | {rates['Hugging Face offsets']:.2f} "
@@ -184,7 +213,6 @@ def write(folder, results, arguments):
         "repeats": arguments.repeats,
         "threads": 2,
         "cores": os.cpu_count(),
-        "vocabulary": arguments.vocabulary.parent.name,
         "versions": versions,
     }
     content = json.dumps({"setting": setting, "results": results}, indent=1)

@@ -10,6 +10,7 @@ import bertzoo
 PUBLIC = [
     "Backbone",
     "BackboneConfig",
+    "BytePairTokenizer",
     "HeadConfig",
     "MaskedLM",
     "Preprocessor",

@@ -146,8 +146,8 @@ def zoo_page(every: typing.Mapping[str, PresetInfo]) -> str:
         "one, without heads.",
         "Each is one file in `presets/`; `bertzoo show NAME` prints all of it. Its files are "
         "downloaded on first use from Hugging Face, Kaggle or Google's archives. A licence or "
-        "checksum that is not known is written `unknown`. A preset whose tokenizer is not "
-        "WordPiece loads its encoder for ids; its tokenizer comes with a later release.",
+        "checksum that is not known is written `unknown`. A preset whose tokenizer is "
+        "sentence_piece loads its encoder for ids; its tokenizer comes with a later release.",
     ]
     for family in sorted(families):
         lines += ["", f"## {family}", ""]

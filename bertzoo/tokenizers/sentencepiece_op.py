@@ -1,9 +1,10 @@
 """SentencePiece's op with a model that stays loaded.
 
-`tensorflow_text.SentencepieceTokenizer` leaves its model to the kernel that loaded it. Eager kernels
-live in a cache, and `tf.random.set_seed` (so `keras.utils.set_random_seed`, too) empties that cache:
-every tokenizer made before it then fails with "Resource SentencepieceOp does not exist". A model
-with a name of its own is not the kernel's, and tokenizers with equal models share it.
+`tensorflow_text.SentencepieceTokenizer` leaves its model to the kernel that loaded it. Eager
+kernels live in a cache, and `tf.random.set_seed` (so `keras.utils.set_random_seed`, too) empties
+that cache: every tokenizer made before it then fails with "Resource SentencepieceOp does not
+exist". A model with a name of its own is not the kernel's: it stays until the process ends, and
+tokenizers with equal models share it.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ Written for the tests alone. Radford et al. 2019, section 2.2, and the pattern t
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 
 CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
@@ -73,7 +74,7 @@ def join(pieces: list[str], merges) -> list[str]:
     """Step 3."""
     ranks = merges if isinstance(merges, dict) else {tuple(r): i for i, r in enumerate(merges)}
     while len(pieces) > 1:
-        best = min(zip(pieces, pieces[1:], strict=False), key=lambda p: ranks.get(p, len(ranks)))
+        best = min(itertools.pairwise(pieces), key=lambda p: ranks.get(p, len(ranks)))
         if best not in ranks:
             break
         joined, place = [], 0

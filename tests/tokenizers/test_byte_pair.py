@@ -22,7 +22,7 @@ FOLDER = pathlib.Path(__file__).parents[1] / "data" / "roberta-base-cut"
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 HOSTILE = [
     *"absmdt1²!…' \n\t\x00\x1c\x7f\x85", " ", "  ", "'s", "'ll", "'re", "'ve", "''", "re", "ll",
-    "\xa0", "\u3000", "\u200b", "\u2028", "é", "\u0301", "中", "文", "ß", "ก", "😀", "👩‍👩‍👧", "\ufffd",
+    "\xa0", "\u3000", "\u200b", "\u2028", "é", "\u0301", "中", "文", "ß", "ก", "😀", "\ufffd",
     " the", "Hello", " world", "<mask>", "</s>",
 ]  # fmt: skip
 

@@ -66,13 +66,13 @@ def test_lines_that_are_no_rules_are_named(content, tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     for read in (vocabulary.read_token_ids, vocabulary.read_merges):
-        with pytest.raises(ValueError, match="none.txt cannot be read: No such file"):
+        with pytest.raises(ValueError, match=r"none.txt cannot be read: No such file"):
             read(tmp_path / "none.txt")
 
 
 def test_a_rule_twice_is_named():
     tokens = [*vocabulary.BYTE_CHARACTERS, "ab"]
-    with pytest.raises(ValueError, match="rule 2 of the merges .* is a duplicate"):
+    with pytest.raises(ValueError, match=r"rule 2 of the merges .* is a duplicate"):
         vocabulary.check_merges(tokens, [("a", "b"), ("a", "b")])
 
 
