@@ -196,14 +196,14 @@ def to_markdown(results, header=True):
     lines = []
     if header:
         lines = [
-            "| corpus | texts | bertzoo ids | Hugging Face | ratio | by CPU time "
+            "| vocabulary | corpus | texts | bertzoo ids | Hugging Face | ratio | by CPU time "
             "| bertzoo offsets | Hugging Face | ratio | by CPU time |",
-            "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+            "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
     for result in results:
         rates = result["million_tokens_per_second"]
         lines.append(
-            f"| {result['corpus']} | {result['texts']:,} "
+            f"| {result['vocabulary']} | {result['corpus']} | {result['texts']:,} "
             f"| {rates['bertzoo ids']:.2f} | {rates['Hugging Face ids']:.2f} "
             f"| {result['ratio_ids']:.1f} | {result['cpu_ratio_ids']:.1f} "
             f"| {rates['bertzoo offsets']:.2f} | {rates['Hugging Face offsets']:.2f} "

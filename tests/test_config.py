@@ -352,10 +352,29 @@ def test_a_head_says_whether_it_needs_a_pooler(head, reads):
         ({"sequence_length": 2}, "sequence_length"),
         ({"sequence_length": "512"}, "sequence_length"),
         ({"lowercase": "yes"}, "lowercase"),
-        ({"mask_token": None}, "mask_token"),
+        ({"mask_token": 3}, "mask_token"),
+        ({"kind": "byte_pair", "lowercase": True}, "byte_pair tokenizers keep case"),
+        ({"add_prefix_space": True}, "not a setting of wordpiece"),
     ],
     ids=str,
 )
 def test_an_impossible_tokenizer_is_refused(values, message):
     with pytest.raises(ValueError, match=message):
         TokenizerConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens", "lowercase"),
+    [
+        ("wordpiece", "[CLS] [SEP] [PAD] [UNK] [MASK]", True),
+        ("byte_pair", "<s> </s> <pad> <unk> <mask>", False),
+        ("sentence_piece", "[CLS] [SEP] <pad> <unk> [MASK]", True),
+    ],
+)
+def test_special_tokens_and_case_follow_the_kind(kind, tokens, lowercase):
+    config = TokenizerConfig(kind=kind)
+    roles = ("start", "end", "pad", "unknown", "mask")
+    assert [getattr(config, f"{role}_token") for role in roles] == tokens.split()
+    assert config.lowercase is lowercase
+    assert TokenizerConfig(kind=kind, mask_token="[M]", lowercase=False).mask_token == "[M]"
+    assert TokenizerConfig.from_dict(config.to_dict()) == config

@@ -18,7 +18,7 @@ import tensorflow as tf
 import tensorflow_text as tf_text
 
 from bertzoo.config import TokenizerConfig
-from bertzoo.tokenizers import byte_pair_model, offsets
+from bertzoo.tokenizers import byte_pair_marks, byte_pair_model, offsets
 from bertzoo.tokenizers.base import SPECIAL_TOKENS, Tokenizer, as_ids, as_texts
 from bertzoo.tokenizers.byte_classes import WHITE_SPACES
 from bertzoo.tokenizers.byte_pair_vocabulary import (
@@ -32,11 +32,8 @@ from bertzoo.tokenizers.byte_pair_vocabulary import (
     write_merges,
     write_token_ids,
 )
-from bertzoo.tokenizers.byte_pair_words import FILLING, FIRST_MARK, find_words
+from bertzoo.tokenizers.byte_pair_words import find_words
 from bertzoo.tokenizers.sentencepiece_op import SentencepieceOp
-
-_SPACE = ord(" ")
-_WHITE_SPACE = "[" + "".join(f"\\x{{{ord(space):X}}}" for space in WHITE_SPACES) + "]"
 
 
 class _Tokens(NamedTuple):
@@ -138,7 +135,8 @@ class BytePairTokenizer(Tokenizer):
             )
         rules = byte_pair_model.making_rules(self.vocabulary, merges)
         self._check_special_tokens(rules)
-        self._marks = self._marks_of_special_tokens() if special_tokens_in_text else {}
+        special = [getattr(config, name) for name in SPECIAL_TOKENS]
+        self._marks = byte_pair_marks.marks_of(special) if special_tokens_in_text else {}
         self._build(rules)
 
     def _build(self, rules: dict[int, int]) -> None:
@@ -293,7 +291,7 @@ class BytePairTokenizer(Tokenizer):
     def bind_masks(self, texts: tf.Tensor) -> tf.Tensor:
         """Return texts `[batch]` without white space on the left of mask tokens."""
         mask = re.escape(self.config.mask_token)
-        return tf.strings.regex_replace(texts, f"{_WHITE_SPACE}+({mask})", r"\1")
+        return tf.strings.regex_replace(texts, f"{byte_pair_marks.WHITE_SPACE}+({mask})", r"\1")
 
     def join_token(self, before: str, token_id: int) -> str:
         """Return a text and a token in the place of a mask behind it.
@@ -313,12 +311,12 @@ class BytePairTokenizer(Tokenizer):
         return tf.where(lacks, " " + texts, texts), tf.cast(lacks, tf.int32)
 
     def _encode(self, texts: tf.Tensor) -> _Tokens:
-        for token, mark in self._marks.items():
-            texts = tf.strings.regex_replace(texts, re.escape(token), tf.constant(mark))
-        words, row_splits, raw = self._find_words(texts)
+        words, row_splits, raw = self._find_words(byte_pair_marks.write_marks(texts, self._marks))
         positions, extra = None, None
         if self._marks:
-            words, row_splits, positions, extra = self._take_white_space(words, row_splits)
+            words, row_splits, positions, extra = byte_pair_marks.take_white_space(
+                words, row_splits, self._marks[self.config.mask_token]
+            )
         ids = self.resources.words.lookup(words)
         missing = tf.where(ids < 0)[:, 0]
         spelled, place = tf.unique(tf.gather(words, missing))  # (U,)
@@ -358,25 +356,6 @@ class BytePairTokenizer(Tokenizer):
         )
         return self.resources.pieces.tokenize(words)
 
-    def _take_white_space(self, words: tf.Tensor, row_splits: tf.Tensor):
-        # White space in front of a mask is one word (it ends at an edge): that word goes.
-        masks = tf.cast(tf.where(words == self._marks[self.config.mask_token])[:, 0], tf.int32)
-        rows = tf.searchsorted(row_splits, masks, side="right") - 1
-        masks = tf.boolean_mask(masks, masks > tf.gather(row_splits, rows))
-        left = tf.gather(words, masks - 1)
-        white = tf.strings.regex_full_match(left, f"{_WHITE_SPACE}+")
-        masks, left = tf.boolean_mask(masks, white), tf.boolean_mask(left, white)
-        kept = tf.tensor_scatter_nd_update(
-            tf.ones_like(words, tf.int32), masks[:, None] - 1, tf.zeros_like(masks)
-        )
-        before = tf.concat([[0], tf.cumsum(kept)], 0)  # words kept before each one
-        return (
-            tf.boolean_mask(words, kept > 0),
-            tf.gather(before, row_splits),
-            tf.gather(before, masks),
-            tf.strings.length(left),
-        )
-
     def _check_special_tokens(self, rules: dict[int, int]) -> None:
         unknown = self.config.unknown_token
         if self.unknown_id in rules or unknown in BYTE_CHARACTERS:
@@ -384,12 +363,3 @@ class BytePairTokenizer(Tokenizer):
                 f"the unknown token {unknown!r} is one that text becomes; name another one with "
                 "unknown_token=."
             )
-
-    def _marks_of_special_tokens(self) -> dict[str, bytes]:
-        # A mark has as many bytes as the token, so offsets stay right.
-        tokens = [self.vocabulary[index] for index in sorted(set(self.special_ids))]
-        tokens.sort(key=len, reverse=True)
-        return {
-            token: bytes([FIRST_MARK + number]) + bytes([FILLING]) * (len(token.encode()) - 1)
-            for number, token in enumerate(tokens)
-        }

@@ -8,7 +8,20 @@ import pytest
 
 @pytest.mark.parametrize(
     "name",
-    ["base", "code_points", "normalizer_model", "train", "unicode_14", "vocabulary", "wordpiece"],
+    [
+        "base",
+        "byte_classes",
+        "byte_pair",
+        "byte_pair_marks",
+        "byte_pair_model",
+        "byte_pair_vocabulary",
+        "code_points",
+        "normalizer_model",
+        "train",
+        "unicode_14",
+        "vocabulary",
+        "wordpiece",
+    ],
 )
 def test_examples_give_what_they_say(name):
     module = importlib.import_module(f"bertzoo.tokenizers.{name}")
