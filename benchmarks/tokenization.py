@@ -86,8 +86,19 @@ def sentence_piece(vocabulary):
     return bertzoo.SentencePieceTokenizer(vocabulary), theirs
 
 
+def byte_pair(vocabulary):
+    # RoBERTa's own where the data collection is, else the part of it that the tests have.
+    folder = DATA / "vocab" / "roberta-base"
+    if not folder.is_dir():
+        folder = ROOT / "tests" / "data" / "roberta-base-cut"
+    folder = vocabulary.parent if vocabulary else folder
+    paths = [str(folder / name) for name in ("vocab.json", "merges.txt")]
+    theirs = hf_tokenizers.ByteLevelBPETokenizer(*paths)
+    return bertzoo.BytePairTokenizer(*paths), theirs._tokenizer
+
+
 # Kind -> our tokenizer and theirs, on a vocabulary file or the usual one.
-KINDS = {"wordpiece": wordpiece, "sentence_piece": sentence_piece}
+KINDS = {"wordpiece": wordpiece, "byte_pair": byte_pair, "sentence_piece": sentence_piece}
 
 
 def read_arguments():
