@@ -146,6 +146,21 @@ class Task(Adaptable, keras.Model):
         """Names of the classes in output order, or None."""
         return self.network.head.labels
 
+    @property
+    def trainable_weights(self):
+        """The weights that training changes; not a pooler that the head does not read."""
+        head = self.network.head
+        weights = super().trainable_weights
+        if head.reads_pooled_output or not self.backbone.config.pooler:
+            return weights
+        unread = {id(weight) for weight in self.backbone.get_layer("pooler").weights}
+        return [weight for weight in weights if id(weight) not in unread]
+
+    @property
+    def trainable_variables(self):
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
     # === Keras ===
 
     def __call__(self, inputs, *args, **kwargs):
