@@ -352,7 +352,7 @@ def test_a_head_says_whether_it_needs_a_pooler(head, reads):
         ({"sequence_length": 2}, "sequence_length"),
         ({"sequence_length": "512"}, "sequence_length"),
         ({"lowercase": "yes"}, "lowercase"),
-        ({"mask_token": None}, "mask_token"),
+        ({"mask_token": 4}, "mask_token"),
     ],
     ids=str,
 )
