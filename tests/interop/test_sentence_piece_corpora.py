@@ -31,6 +31,8 @@ from tests.interop.test_tokenizer_corpora import DATA, batches, corpora
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the data collection is not here")
 
+# What is written as one, too, and is a space to SentencePiece.
+SPACES = {"\u2581", *(chr(c) for c in range(0x3001) if chr(c).isspace())}
 SCRIPT = pathlib.Path(__file__).with_name("google_albert.py")
 XLNET = {"start_token": "<cls>", "end_token": "<sep>", "mask_token": "<mask>"}
 MODELS = {
@@ -92,9 +94,8 @@ def differences(name, texts, folder):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_ids_equal_googles_on_all_real_text(name, tmp_path):
-    texts = [text for folder in corpora().values() for text in folder]
-    tokens, unexplained = differences(name, texts, tmp_path)
-    assert tokens > 10_000_000
+    tokens, unexplained = differences(name, corpora(), tmp_path)
+    assert tokens > 5_000_000
     assert not unexplained, unexplained[:5]
 
 
@@ -131,12 +132,7 @@ def test_ids_equal_googles_on_random_unicode(name, tmp_path):
 
 def test_the_rule_on_quotes_is_all_that_parts_us_from_googles_own_code(tmp_path):
     ours, path, library = tokenizer_of("albert-30k-german")
-    texts = [
-        text
-        for folder in corpora().values()
-        for text in folder[::7]
-        if "``" in text or "''" in text
-    ]
+    texts = [text for text in corpora() if "``" in text or "''" in text]
     version, expected = reference(path, texts, tmp_path, "--no-quotes")
     assert len(texts) > 100
     spelled_out = [text.replace("``", '"').replace("''", '"') for text in texts]
@@ -181,8 +177,8 @@ def test_offsets_equal_hugging_faces_where_ids_do():
     theirs = hugging_face()
     left_out = {ours.unknown_id, ours.token_to_id("▁"), ours.token_to_id('"')}
     compared, wrong = 0, []
-    for name in ("corpora/enwiki-excerpt", "corpora/gutenberg-books", "qa/XQuAD"):
-        texts = [text for text in corpora()[name][::9] if text]
+    for batch in batches(corpora()[::9]):
+        texts = [text for text in batch if text]
         rows = zip(*(part.to_list() for part in ours.tokenize_with_offsets(texts)), strict=True)
         encoded = theirs.encode_batch(texts, add_special_tokens=False)
         for text, (ids, starts, ends), other in zip(texts, rows, encoded, strict=True):
@@ -192,8 +188,8 @@ def test_offsets_equal_hugging_faces_where_ids_do():
                 if token in left_out:
                     continue
                 compared += 1
-                # Theirs have the space in front in them where the piece begins with one.
-                while start < end and text[start].isspace():
+                # Theirs have the space in front in them (U+2581 is one) where the piece begins so.
+                while start < end and text[start] in SPACES:
                     start += 1
                 if span != [start, end]:
                     wrong.append((text, ours.id_to_token(token), span, (start, end)))
