@@ -195,7 +195,6 @@ def test_a_reader_that_stops_early_is_no_error():
         (["show", "/no/such/directory"], "does not exist"),
         (["tokenize", "bert_toy", "--file", "/no/such.txt"], "No such file or directory: /no/"),
         (["tokenize", "bert_toy", "a", "--file", "b"], "give texts or --file, not both"),
-        (["tokenize", "albert_base_v2_en_uncased", "a"], "tokenizer, which comes with a later"),
         (["tokenize", "roberta_base_en", "a"], "not on this machine: put the files of"),
         (["tokenize", "bert_base_zh", "a"], "not on this machine: put the files of"),
         (["embed", "bert_toy", "a", "--output", "v.txt"], "--output must end in .npy"),
