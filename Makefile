@@ -20,7 +20,7 @@ quickstart: .venv/.weights
 test: .venv/.weights
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" --numprocesses 2 --dist loadfile
 
 slow: .venv/.weights
 	$(BIN)/python -m pytest -q -m slow
