@@ -54,10 +54,8 @@ def test_tokens_are_those_of_the_rules_for_any_list_of_rules():
     for _ in range(40):
         alphabet, tokens, rules = random_rules(generator)
         try:
-            tokenizer = BytePairTokenizer(tokens, rules)
-        except ValueError as error:
-            if "uses the token" not in str(error):
-                raise
+            making_rules(tokens, rules)
+        except ValueError:  # a part that only a later rule makes
             continue
         tokens = [*SPECIAL, *BYTE_CHARACTERS, *(token for token in tokens if len(token) > 1)]
         tokenizer = BytePairTokenizer(tokens, rules)
