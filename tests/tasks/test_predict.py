@@ -161,7 +161,7 @@ def test_a_call_takes_ids_only(embedder):
     ("preset", "reason"),
     [
         ("bert_base_en_cased", "the files of bert_base_en_cased, .* are not here"),
-        ("albert_base_v2_en_uncased", "sentence_piece vocabulary.* not part of this release"),
+        ("albert_base_v2_en_uncased", "the files of albert_base_v2_en_uncased, .* are not here"),
     ],
 )
 def test_a_preset_whose_text_cannot_be_read_says_why(preset, reason, monkeypatch, tmp_path):
