@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from bertzoo.preprocessing import packing, texts
-from bertzoo.tokenizers.base import TOKENIZERS, Tokenizer, tokenizer_class
+from bertzoo.preprocessing import packing, texts, windows, words
+from bertzoo.tokenizers.base import TOKENIZERS, Tokenizer, as_texts, tokenizer_class
 
 # B batch  T length  P predictions
 
@@ -213,6 +213,64 @@ class Preprocessor(keras.layers.Layer):
         features["mask_positions"] = places.to_tensor()
         features["mask_weights"] = tf.sequence_mask(counts, dtype="int32")
         return features
+
+    def windows(self, text, question=None, doc_stride=None, max_query_length=64):
+        """Cut texts that are too long for one row into several rows that overlap.
+
+        Args:
+            text: Strings `[B]`: a list, an array or a tensor.
+            question: Strings `[B]` that go in front of every window of their text, or None.
+            doc_stride: Tokens between the starts of two windows; None for half of what a window
+                holds, and with a question at most 128. See `windows.cut`.
+            max_query_length: Most tokens of a question; the rest of it is cut off.
+
+        Returns:
+            `windows.Windows`: features `[W, T]`, the text of each window, and where each token
+            stands in its text, in code points.
+
+        Example:
+        >>> preprocessor = TextClassifier.from_preset("bert_toy").preprocessor
+        >>> windows = preprocessor.windows(["the cat sat on the mat. " * 6, "a dog"])
+        >>> windows.text_index.numpy().tolist()
+        [0, 0, 1]
+        """
+        with tf.device("CPU:0"):
+            tokens = windows.TextTokens(*self.tokenizer.tokenize_with_offsets(as_texts(text)))
+            if question is not None:
+                question = tf.cast(self.tokenizer(as_texts(question)), "int32")
+            return self._cut(tokens, question, doc_stride, max_query_length)
+
+    def word_windows(self, text, doc_stride=None):
+        """Cut texts into windows, with the word that each token belongs to.
+
+        Args:
+            text: Strings `[B]`, in which words are found as BERT finds them; or words, ragged
+                strings `[B, None]`, each of which is then tokenized for itself.
+            doc_stride: As of `windows`.
+
+        Returns:
+            `windows.Windows` with `word_index` and `first_piece`, and `words.Words`: the texts
+            and where their words stand.
+        """
+        with tf.device("CPU:0"):
+            if isinstance(text, tf.RaggedTensor):
+                found, tokens = words.tokenize_words(self.tokenizer, text)
+            else:
+                found = words.find_words(as_texts(text))
+                tokens = words.tokens_in_words(self.tokenizer, found)
+            return self._cut(tokens, None, doc_stride, windows.MAX_QUERY_LENGTH), found
+
+    def _cut(self, tokens, question, doc_stride, max_query_length):
+        return windows.cut(
+            tokens,
+            question,
+            self.form,
+            self.sequence_length,
+            self.padded_length,
+            self.num_segments,
+            doc_stride,
+            max_query_length,
+        )
 
     def compute_output_spec(self, inputs, y=None, sample_weight=None):
         """Return the shapes of the features, for `keras.Input`s."""
