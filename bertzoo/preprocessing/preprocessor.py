@@ -129,6 +129,26 @@ class Preprocessor(keras.layers.Layer):
             return self._pack(text, text_pair)
         return self._pack_text(text) if text_pair is None else self._pack_pair(text, text_pair)
 
+    def preprocess_whole(self, text, text_pair=None):
+        """Return the features of string tensors `[B]`, and which texts were cut to fit.
+
+        Returns:
+            The features, and int32 `[B]`: 1 where tokens were left out, else 0.
+
+        Example:
+        >>> preprocessor = TextClassifier.from_preset("bert_toy").preprocessor
+        >>> preprocessor.preprocess_whole(tf.constant(["a cat", "cat " * 99]))[1].numpy().tolist()
+        [0, 1]
+        """
+        first, second = self._tokens(text), None if text_pair is None else self._tokens(text_pair)
+        lengths = first.row_lengths() + self.form.num_special(second is not None)
+        if second is not None:
+            lengths += second.row_lengths()
+        token_ids, first_lengths = packing.pack(first, second, self.form, self.sequence_length)
+        kept = tf.cast(token_ids.row_lengths(), lengths.dtype)
+        truncated = tf.cast(lengths > kept, "int32")
+        return self.pad(token_ids, first_lengths), truncated
+
     def pad(self, token_ids, first_lengths, length=None):
         """Return dense features of packed rows; see `packing.pad`."""
         if length is None:
@@ -279,9 +299,11 @@ class Preprocessor(keras.layers.Layer):
         }
 
     def _pack(self, text, text_pair=None):
-        first = tf.cast(self.tokenizer(text), "int32")
-        second = None if text_pair is None else tf.cast(self.tokenizer(text_pair), "int32")
+        first, second = self._tokens(text), None if text_pair is None else self._tokens(text_pair)
         return packing.pack(first, second, self.form, self.sequence_length)
+
+    def _tokens(self, text):
+        return tf.cast(self.tokenizer(text), "int32")
 
     def _pad_members(self, values, lengths, first_lengths, members, length):
         token_ids = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)
