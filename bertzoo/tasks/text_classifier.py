@@ -8,6 +8,7 @@ import numpy as np
 from bertzoo import checkpoints
 from bertzoo.models import networks
 from bertzoo.optimizers.adamw import AdamW
+from bertzoo.postprocessing.labels import label_answers
 from bertzoo.tasks.labels import LabelEncoder
 from bertzoo.tasks.task import Task
 
@@ -148,6 +149,10 @@ class TextClassifier(Task):
         self.compile(**config)
         if has_state:  # an optimizer that has not trained has no variables to load
             self.optimizer.build(self.trainable_variables)
+
+    def answers(self, outputs):
+        """Return `label`, `probabilities` and so on of logits; see `postprocessing.labels`."""
+        return label_answers(outputs, self.network.head)
 
     def classify(self, texts, batch_size=None, verbose=0):
         """Return a `Classification` a text: label, probability, all probabilities.
