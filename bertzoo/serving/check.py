@@ -1,9 +1,9 @@
 """Would a stock TensorFlow Serving load this SavedModel and answer from it?
 
-What can be read is read from the graph; then every signature and every warm-up request runs through
-TensorFlow's C API, in a process without Python's TensorFlow, with the ops that the server links. The
-rules are those of tensorflow/serving r2.20: servables/tensorflow/{classifier,regressor}.cc,
-util/json_tensor.cc, saved_model_warmup.cc.
+What can be read is read from the graph; then every signature and every warm-up request runs
+through TensorFlow's C API, in a process without Python's TensorFlow, with the ops that the server
+links. The rules are those of tensorflow/serving r2.20: classifier.cc, regressor.cc and
+saved_model_warmup.cc of servables/tensorflow, and util/json_tensor.cc.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from bertzoo.serving import c_api, graph_file, server_ops, versions, warm_up
 # Names that Keras and TensorFlow make up: a client cannot guess what they mean.
 MADE_UP = re.compile(r"(output|args|input|inputs|keras_tensor)(_\d+)+|keras_tensor|unknown.*")
 SAMPLE_TEXTS = (
-    b"A good film, was it not?",
+    b"A good film, was it not? [MASK]",
     b"\xff\xfe \xc3\xa9t\xc3\xa9 \x00 \xe4\xb8\xad\xe6\x96\x87",
 )
 
@@ -65,9 +65,23 @@ def check_servable(directory, server="2.13", core=None):
         ValueError: If there is no SavedModel, or no such server.
 
     Example:
-    >>> version = export_saved_model(TextEmbedder.from_preset("bert_toy"), "checked")
-    >>> check_servable(version, server="2.16").problems
+    >>> spec = tf.TensorSpec([None], tf.float32, name="x")
+    >>> double = tf.function(lambda x: {"y": 2 * x}, input_signature=[spec])
+    >>> tf.saved_model.save(tf.Module(), "doubled", signatures={"serving_default": double})
+    >>> check_servable("doubled", server="2.16").problems
     ()
+    """
+    return examine(directory, server, core)[0]
+
+
+def examine(directory, server, core=None, more_runs=()):
+    """Return the `Report` of `check_servable`, and what further runs in the same process gave.
+
+    Args:
+        directory: See `check_servable`.
+        server: See `check_servable`.
+        core: See `check_servable`.
+        more_runs: As for `c_api.run`.
     """
     server_ops.number(server)
     folder = saved_model_folder(directory)
@@ -76,9 +90,9 @@ def check_servable(directory, server="2.13", core=None):
     requests, warm_up_problems = _warm_up_requests(folder, graph)
     problems += warm_up_problems
     runs = [*_sample_runs(graph), *requests]
+    tensors = [(feeds, list(outputs.values())) for _, feeds, outputs in runs]
     try:
-        answer = c_api.run(folder, [(feeds, list(outs.values())) for _, feeds, outs in runs],
-                           server, core)  # fmt: skip
+        answer = c_api.run(folder, [*tensors, *more_runs], server, core)
     except c_api.ProbeError as error:
         answer = {"error": str(error), "ops": None, "results": [], "seconds": None}
     if answer["error"]:
@@ -91,7 +105,7 @@ def check_servable(directory, server="2.13", core=None):
         ]
     for (what, feeds, outputs), result in zip(runs, answer["results"], strict=False):
         problems += _run_problems(what, feeds, outputs, result)
-    return Report(
+    report = Report(
         folder=str(folder),
         server=server,
         problems=tuple(dict.fromkeys(problems)),
@@ -105,6 +119,7 @@ def check_servable(directory, server="2.13", core=None):
         load_seconds=answer["seconds"],
         num_warm_up=len(requests),
     )
+    return report, answer["results"][len(runs) :]
 
 
 def saved_model_folder(directory):
@@ -258,14 +273,15 @@ def _run_problems(what, feeds, outputs, result):
                    "the batch")  # fmt: skip
         elif value.dtype.kind == "f" and not np.isfinite(value).all():
             yield f"{what} gives {key} with numbers that are not finite, which JSON cannot hold"
-        elif value.dtype == object and not key.endswith("_bytes"):
-            if not all(_is_utf8(item) for item in value.ravel()):
-                yield f"{what} gives {key} with strings that are not UTF-8, which JSON cannot hold"
+        elif value.dtype == object and not _is_json(key, value):
+            yield f"{what} gives {key} with strings that are not UTF-8, which JSON cannot hold"
 
 
-def _is_utf8(content):
+def _is_json(key, strings):
+    if key.endswith("_bytes"):  # these a server writes as base64
+        return True
     try:
-        content.decode("utf-8")
+        b"\0".join(strings.ravel()).decode("utf-8")
     except UnicodeDecodeError:
         return False
     return True

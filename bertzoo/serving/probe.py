@@ -5,10 +5,10 @@ FromSavedModel`), and each op library of tensorflow-text is one file: so the ops
 can be chosen. It reads a JSON request from standard input and writes a JSON answer; it imports
 nothing beside the standard library.
 
-Request: `core` (folder of libtensorflow_cc.so.2), `libraries` (op libraries to load), `saved_model`
-(folder, or null to list ops only), `runs`: a list of `{"inputs": {tensor name: value}, "outputs":
-[tensor names]}`. A value is `{"dtype": number, "shape": [...], "data": base64}`, or `strings` (a list
-of base64) in the place of `data`.
+Request: `core` (folder of libtensorflow_cc.so.2), `libraries` (op libraries to load),
+`saved_model` (folder, or null to list ops only), `runs`: a list of `{"inputs": {tensor name:
+value}, "outputs": [tensor names]}`. A value is `{"dtype": number, "shape": [...], "data": base64}`,
+or has `strings` (a list of base64) in the place of `data`.
 
 Answer: `version`, `core_ops`, `ops` (with the libraries), `error` (why it did not load, or null),
 `seconds` (of loading), `results`: of each run `{"outputs": [values]}` or `{"error": why}`.

@@ -3,6 +3,7 @@
 What a version directory holds and why is in docs/serving.md.
 """
 
+import hashlib
 import importlib.metadata
 
 import keras
@@ -11,31 +12,28 @@ import tensorflow as tf
 
 import bertzoo
 from bertzoo.models import loading, networks
-from bertzoo.serving import companions, signatures, versions
+from bertzoo.serving import companions, server_ops, signatures, versions
 
 PAIRED_KINDS = ("question_answerer",)
 
 
 class Servable(tf.Module):
-    """What is saved: weights, tables, and one function a signature.
+    """What signatures read and a file must hold: the weights, each once, and tables of words.
 
-    Keras models are not tracked, only their variables, each once: of Keras nothing but the graph
-    of a forward pass comes into the file.
+    Keras models are not tracked, only their variables: of Keras nothing but the graph of a forward
+    pass comes into the file. Nor are the functions, which would then be in it twice.
 
     Args:
         tasks: Tasks by name; those after the first share its encoder.
-        pairs: Names of the tasks that take pairs of texts.
-        input_names: See `signatures.INPUT_NAMES`.
     """
 
-    def __init__(self, tasks, pairs=(), input_names="bertzoo"):
+    def __init__(self, tasks):
         super().__init__()
         self.weights = {}
         for name, task in tasks.items():
             weights = loading.weights_of(task.network)
             self.weights[name] = [weight.value for weight in weights.values()]
         self.resources = [task.tokenizer.resources for task in tasks.values()]
-        self.functions = signature_functions(tasks, pairs, input_names)
 
 
 def signature_functions(tasks, pairs=(), input_names="bertzoo"):
@@ -55,7 +53,7 @@ def signature_functions(tasks, pairs=(), input_names="bertzoo"):
         functions.setdefault("tokenize", signatures.tokenize_function(task))
         if len(tasks) > 1:
             functions[name], functions[f"{name}_ids"] = text, ids
-        for api, function in signatures.example_functions(task, is_pair).items():
+        for api, function in signatures.example_functions(task, text).items():
             functions.setdefault(api, function)
     return functions
 
@@ -97,6 +95,7 @@ def export_saved_model(
             f"a SavedModel needs Keras on TensorFlow; here it is on {keras.backend.backend()}. "
             "Save the preset, and export it in a process with KERAS_BACKEND=tensorflow."
         )
+    server_ops.number(server)
     tasks = named_tasks(tasks)
     for name, task in tasks.items():
         if task.tokenizer is None:
@@ -109,9 +108,9 @@ def export_saved_model(
     for name in pairs:
         if name not in tasks:
             raise ValueError(f"pairs names {name!r}; the tasks are {', '.join(tasks)}.")
-    servable = Servable(tasks, pairs, input_names)
+    functions = signature_functions(tasks, pairs, input_names)
     with versions.new_version(directory, version) as (folder, placed):
-        save(servable, folder)
+        save(Servable(tasks), functions, folder)
         first = next(iter(tasks.values()))
         facts = {
             "bertzoo": bertzoo.__version__,
@@ -123,18 +122,16 @@ def export_saved_model(
             "input_names": input_names,
             "tasks": {name: _facts(task, name in pairs) for name, task in tasks.items()},
         }
-        companions.write(folder, servable.functions, first.preprocessor, facts, server, warm_up)
+        companions.write(folder, functions, first.preprocessor, facts, server, warm_up)
     path = placed[0]
-    companions.write_beside(path, servable.functions)
+    companions.write_beside(path)
     return path
 
 
-def save(servable, folder):
-    """Write a `Servable` as a SavedModel with its signatures."""
+def save(servable, functions, folder):
+    """Write a `Servable` as a SavedModel with a signature for each function."""
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    concrete = {
-        name: function.get_concrete_function() for name, function in servable.functions.items()
-    }
+    concrete = {name: function.get_concrete_function() for name, function in functions.items()}
     tf.saved_model.save(servable, str(folder), signatures=concrete, options=options)
 
 
@@ -149,7 +146,8 @@ def named_tasks(tasks):
         kinds = [getattr(task, "head_kind", None) for task in tasks]
         if len(set(kinds)) != len(kinds):
             raise ValueError(
-                f"two tasks are of one kind; name them: {{'a': ..., 'b': ...}}: {kinds}"
+                f"two tasks are of one kind ({', '.join(map(str, kinds))}): give them by name, as "
+                "{'english': task, 'german': task}."
             )
         tasks = dict(zip(kinds, tasks, strict=True))
     if not tasks:

@@ -6,6 +6,7 @@ float32, int32 or string tensor whose first dimension is the batch.
 
 import tensorflow as tf
 
+from bertzoo.postprocessing import labels
 from bertzoo.preprocessing import packing
 
 # B batch  T length  P predictions  K fills of one place  C classes
@@ -42,7 +43,11 @@ def text_function(task, is_pair):
     specs = [tf.TensorSpec(_STRINGS, tf.string, name="text")]
     if is_pair:
         specs.append(tf.TensorSpec(_STRINGS, tf.string, name="text_pair"))
-    return tf.function(lambda *texts: task.respond(*texts), input_signature=specs, autograph=False)
+
+    def respond(*texts):
+        return task.respond(*texts)
+
+    return tf.function(respond, input_signature=specs, autograph=False)
 
 
 def ids_function(task, input_names="bertzoo"):
@@ -86,17 +91,17 @@ def ids_inputs(task, input_names="bertzoo"):
 def ids_outputs(task, features):
     """Return the named outputs of `serving_ids` for a dict of ids with their mask.
 
-    A masked language model fills the mask tokens among the ids. The others give what their network
-    computes: `embedding`; `logits` and `probabilities`; `start_logits` and `end_logits`.
+    Those of `respond`, where they need no text. A token classifier gives `probabilities`
+    `[B, T, C]`, a question answerer `start_logits` and `end_logits` `[B, T]`.
     """
     if task.head_kind == "masked_lm":
         return task.fills_of_ids(features)
     outputs = task.network(features, training=False)
-    if task.head_kind == "text_embedder":
-        return {"embedding": outputs}
+    if task.head_kind in ("text_embedder", "text_classifier"):
+        return task.answers(outputs)
     if isinstance(outputs, dict):
         return dict(outputs)
-    return {"logits": outputs, "probabilities": tf.nn.softmax(outputs, axis=-1)}
+    return {"probabilities": tf.nn.softmax(outputs, axis=-1)}
 
 
 def tokenize_function(task):
@@ -124,29 +129,28 @@ def tokenize_function(task):
     )
 
 
-def example_function(task, is_pair, outputs):
-    """Return `respond` as the Classification and Regression APIs ask: serialized tf.Examples in.
+def example_function(text_function, outputs):
+    """Return a function of texts as the Classification and Regression APIs ask: tf.Examples in.
 
     Args:
-        task: The task.
-        is_pair: Whether an Example has the feature `text_pair` beside `text`.
+        text_function: From `text_function`; an Example has its inputs as features. It is called,
+            not traced again, so the graph has it once.
         outputs: A function from the dict of `respond` to the outputs that the API allows.
     """
-    keys = ("text", "text_pair") if is_pair else ("text",)
+    keys = [spec.name for spec in text_function.input_signature]
     # Without a default: an Example that lacks its text is refused.
     features = {key: tf.io.FixedLenFeature([], tf.string) for key in keys}
 
     def run(inputs):
         parsed = tf.io.parse_example(inputs, features)
-        return outputs(task.respond(*(parsed[key] for key in keys)))
+        return outputs(text_function(*(parsed[key] for key in keys)))
 
     specs = [tf.TensorSpec(_STRINGS, tf.string, name="inputs")]
     return tf.function(run, input_signature=specs, autograph=False)
 
 
-def classes_and_scores(labels, num_outputs):
+def classes_and_scores(names):
     """Return a function that gives `classes` and `scores` `[B, C]`, all that classify may give."""
-    names = labels or [str(index) for index in range(num_outputs)]
 
     def outputs(response):
         scores = response["probabilities"]
@@ -156,12 +160,14 @@ def classes_and_scores(labels, num_outputs):
     return outputs
 
 
-def example_functions(task, is_pair):
+def example_functions(task, text_function):
     """Return the functions `classify` or `regress` of a task, where it can have them."""
     head = task.network.head
     if task.head_kind != "text_classifier":
         return {}
-    if head.num_outputs == 1:
-        return {"regress": example_function(task, is_pair, lambda r: {"outputs": r["score"]})}
-    outputs = classes_and_scores(head.labels, head.num_outputs)
-    return {"classify": example_function(task, is_pair, outputs)}
+    if head.problem != "regression":
+        outputs = classes_and_scores(labels.label_names(head))
+        return {"classify": example_function(text_function, outputs)}
+    if head.num_outputs > 1:  # the Regression API has one number an Example
+        return {}
+    return {"regress": example_function(text_function, lambda r: {"outputs": r["score"]})}

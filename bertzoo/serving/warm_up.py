@@ -109,10 +109,10 @@ def _message(content, number, name):
 
 
 def _field(number, content):
-    """Return a field that holds bytes.
+    r"""Return a field that holds bytes.
 
     >>> _field(2, b"a")
-    b'\\x12\\x01a'
+    b'\x12\x01a'
     """
     return bytes([number << 3 | 2]) + _varint(len(content)) + content
 
