@@ -219,3 +219,19 @@ def test_roberta_is_folded_for_keras_hub(tmp_path):
         before["embeddings/position/embeddings"][2:] + before["embeddings/segment/embeddings"]
     )
     np.testing.assert_array_equal(after["embeddings/position/embeddings"], expected)
+
+
+@pytest.mark.parametrize("format", ["hf_bert", "keras_hub", "google_bert"])
+def test_pruned_heads_are_refused(format, tmp_path):
+    config = bertzoo.BackboneConfig(
+        vocabulary_size=31, num_layers=1, hidden_dim=20, num_heads=3, head_dim=5,
+        intermediate_dim=37, max_sequence_length=16,
+    )  # fmt: skip
+    bertzoo.Backbone(config).save_to_preset(tmp_path / "pruned")
+    with pytest.raises(ValueError, match=r"heads were pruned to 3 of width 5.*Keep it as a preset"):
+        bertzoo.export_checkpoint(
+            tmp_path / "pruned", tmp_path / "out", format, allow_inexact=True
+        )
+    assert not (tmp_path / "out").exists()
+    bertzoo.export_checkpoint(tmp_path / "pruned", tmp_path / "copy", "bertzoo")
+    assert bertzoo.BackboneConfig.from_preset(tmp_path / "copy") == config
