@@ -223,15 +223,12 @@ def test_roberta_is_folded_for_keras_hub(tmp_path):
 
 @pytest.mark.parametrize("format", ["hf_bert", "keras_hub", "google_bert"])
 def test_pruned_heads_are_refused(format, tmp_path):
-    config = bertzoo.BackboneConfig(
-        vocabulary_size=31, num_layers=1, hidden_dim=20, num_heads=3, head_dim=5,
-        intermediate_dim=37, max_sequence_length=16,
-    )  # fmt: skip
-    bertzoo.Backbone(config).save_to_preset(tmp_path / "pruned")
-    with pytest.raises(ValueError, match=r"heads were pruned to 3 of width 5.*Keep it as a preset"):
-        bertzoo.export_checkpoint(
-            tmp_path / "pruned", tmp_path / "out", format, allow_inexact=True
-        )
+    config = CONFIG.replace(
+        num_heads=CONFIG.num_heads - 1, head_dim=CONFIG.attention_dim // CONFIG.num_heads
+    )
+    source = preset(tmp_path, config)
+    with pytest.raises(ValueError, match=r"heads were pruned to .* of width .*Keep it as a preset"):
+        checkpoints.export_checkpoint(source, tmp_path / "out", format, allow_inexact=True)
     assert not (tmp_path / "out").exists()
-    bertzoo.export_checkpoint(tmp_path / "pruned", tmp_path / "copy", "bertzoo")
-    assert bertzoo.BackboneConfig.from_preset(tmp_path / "copy") == config
+    checkpoints.export_checkpoint(source, tmp_path / "copy", "bertzoo")
+    assert checkpoints.open_source(tmp_path / "copy").config == config
