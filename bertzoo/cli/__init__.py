@@ -116,6 +116,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_source(command)
     _add_texts(command)
     command.add_argument("--output", metavar="FILE", help="write the vectors to this .npy file")
+    command.add_argument(
+        "--projector", metavar="FOLDER", help="write them for TensorBoard's projector"
+    )
     command = verb("fill", "texts:fill", "Fill the [MASK] in texts.")
     _add_source(command)
     _add_texts(command)
@@ -123,6 +126,17 @@ def build_parser() -> argparse.ArgumentParser:
     command = verb("predict", "texts:predict", "Classify texts with a fine-tuned checkpoint.")
     _add_source(command)
     _add_texts(command)
+
+    command = verb("look", "looking:look", "Look inside: attention and similarity as a page.")
+    _add_source(command)
+    _add_texts(command)
+    command.add_argument("--pair", metavar="TEXT", help="a second text, as in a pair")
+    command.add_argument(
+        "--output", metavar="FILE", default="page.html", help="page to write (default page.html)"
+    )
+    command.add_argument(
+        "--max-tokens", type=int, default=64, metavar="T", help="cut longer texts (default 64)"
+    )
 
     command = verb("convert", "convert:convert", "Write a checkpoint in another format.")
     _add_source(command)
