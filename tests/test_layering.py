@@ -17,13 +17,16 @@ PACKAGE = pathlib.Path(bertzoo.__file__).parent
 
 LEVELS = {
     "config": 0,
+    "tags": 0,
     "durable": 0,
     "presets": 1,
     "hub": 1,
     "tokenizers": 2,
     "layers": 2,
     "checkpoints": 2,
+    "metrics": 2,
     "optimizers": 2,
+    "readers": 2,
     "preprocessing": 3,
     "models": 3,
     "postprocessing": 3,
