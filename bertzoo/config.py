@@ -21,7 +21,9 @@ HEAD_KINDS = (
     "question_answerer",
     "discriminator",
     "text_embedder",
+    "multiple_choice",
 )
+PROBLEMS = ("single_label", "multi_label", "regression")
 POOLINGS = ("cls", "max", "mean", "mean_sqrt")
 # What each kind of tokenizer has unless it is said otherwise: BERT's, RoBERTa's and ALBERT's.
 TOKENIZER_KINDS = {
@@ -251,8 +253,8 @@ class HeadConfig(Config):
 
     Args:
         kind: `masked_lm`, `next_sentence` (also sentence order), `text_classifier`,
-            `token_classifier`, `question_answerer`, `discriminator` (ELECTRA) or
-            `text_embedder`.
+            `token_classifier`, `question_answerer`, `discriminator` (ELECTRA),
+            `text_embedder` or `multiple_choice`.
         num_outputs: Classes of a classifier (`next_sentence` 2); None for the other kinds.
         labels: Names of the classes in output order, or None where they are not known.
         input: What a text classifier reads: `pooled`, `first_token`, or the `mean` over tokens.
@@ -267,6 +269,13 @@ class HeadConfig(Config):
         normalize: Whether a `text_embedder` gives vectors of length 1.
         projections: Of a `text_embedder`: (width, activation or None, has bias) of each dense
             layer between pooling and normalisation (sentence-transformers `Dense`).
+        problem: What a `text_classifier` answers: `single_label` (one of C classes),
+            `multi_label` (any of C, each by a sigmoid) or `regression` (C numbers); None for
+            `regression` with one output and `single_label` with more.
+        thresholds: Of a multi-label classifier: the probability from which a label is chosen, one
+            for all or one a label; None for 0.5.
+        parents: Of a multi-label classifier with a hierarchy: the output of each label's parent,
+            -1 for none. A label that is chosen brings its parents along.
 
     Example:
     >>> HeadConfig("token_classifier", labels=("O", "B-PER", "I-PER")).num_outputs
@@ -284,11 +293,15 @@ class HeadConfig(Config):
     pooling: tuple[str, ...] = ("mean",)
     normalize: bool = False
     projections: tuple[tuple[int, str | None, bool], ...] = ()
+    problem: str | None = None
+    thresholds: tuple[float, ...] | None = None
+    parents: tuple[int, ...] | None = None
 
     def __post_init__(self):
         """Check every field, and what they say together."""
         self._check_types()
         self._check_choice("kind", HEAD_KINDS)
+        self._check_choice("problem", PROBLEMS)
         self._check_choice("input", ("pooled", "first_token", "mean"))
         self._check_choice("hidden_activation", ACTIVATIONS)
         if not 0.0 <= self.dropout < 1.0:
@@ -317,6 +330,7 @@ class HeadConfig(Config):
         classifies = self.kind in ("text_classifier", "token_classifier", "next_sentence")
         if classifies and (self.num_outputs is None or self.num_outputs < 1):
             raise ValueError(f"a {self.kind} head needs num_outputs or labels; got neither.")
+        self._check_problem()
         if self.kind in ("masked_lm", "discriminator") and self.hidden_activation is None:
             raise ValueError(f"a {self.kind} head needs a hidden_activation.")
         if self.kind == "text_embedder":
@@ -331,11 +345,43 @@ class HeadConfig(Config):
             ordered = tuple(mode for mode in POOLINGS if mode in self.pooling)
             object.__setattr__(self, "pooling", ordered)
 
+    def _check_problem(self) -> None:
+        """Check what a text classifier answers, and fill in what follows from its outputs."""
+        if self.kind != "text_classifier":
+            for name in ("problem", "thresholds", "parents"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"HeadConfig.{name} is of text_classifier heads alone.")
+            return
+        assert self.num_outputs is not None
+        if self.problem is None:
+            # As transformers does where `problem_type` is not set.
+            problem = "regression" if self.num_outputs == 1 else "single_label"
+            object.__setattr__(self, "problem", problem)
+        if self.problem == "single_label" and self.num_outputs < 2:
+            raise ValueError(
+                "a single_label classifier needs at least 2 classes; with one output it is "
+                "`multi_label` (yes or no) or `regression`."
+            )
+        if self.problem != "multi_label" and (self.thresholds or self.parents):
+            raise ValueError(
+                f"thresholds and parents are of multi_label classifiers; this is {self.problem}."
+            )
+        if self.thresholds is not None:
+            if len(self.thresholds) not in (1, self.num_outputs):
+                raise ValueError(
+                    f"thresholds must be one number, or one for each of {self.num_outputs} "
+                    f"labels; got {len(self.thresholds)}."
+                )
+            if not all(0.0 <= value <= 1.0 for value in self.thresholds):
+                raise ValueError(f"thresholds must be in [0, 1]; got {list(self.thresholds)}.")
+        if self.parents is not None:
+            _check_parents(self.parents, self.num_outputs)
+
     @property
     def reads_pooled_output(self) -> bool:
         """Whether this head needs a backbone with a pooler."""
         return self.kind == "next_sentence" or (
-            self.kind == "text_classifier" and self.input == "pooled"
+            self.kind in ("text_classifier", "multiple_choice") and self.input == "pooled"
         )
 
 
@@ -406,6 +452,21 @@ def nearest(word: typing.Any, choices: typing.Iterable[str]) -> str:
     """Return ` did you mean ...?`, or nothing where no choice is close."""
     close = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.5)
     return f" did you mean `{close[0]}`?" if close else ""
+
+
+def _check_parents(parents: tuple[int, ...], num_outputs: int) -> None:
+    if len(parents) != num_outputs or not all(-1 <= p < num_outputs for p in parents):
+        raise ValueError(
+            f"parents must be one output from -1 (none) to {num_outputs - 1} for each of "
+            f"{num_outputs} labels; got {list(parents)}."
+        )
+    for label in range(num_outputs):
+        seen, above = {label}, parents[label]
+        while above != -1:
+            if above in seen:
+                raise ValueError(f"parents must form a tree; label {label} is its own ancestor.")
+            seen.add(above)
+            above = parents[above]
 
 
 def _frozen(value):
