@@ -35,10 +35,10 @@ LEVELS = {
     "tasks": 4,
     "adapt": 5,
     "looking": 5,
-    "training": 5,
+    "training": 6,
     "serving": 5,
-    "cli": 6,
-    "__main__": 7,
+    "cli": 7,
+    "__main__": 8,
 }
 
 # (module, function) -> what it may import from above: a name or a directory becomes a config.

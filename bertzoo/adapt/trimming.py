@@ -41,7 +41,7 @@ def trim_vocabulary(task, texts=(), keep=(), min_count=1, keep_characters=True):
     >>> embedder = TextEmbedder.from_preset("bert_toy")
     >>> small = trim_vocabulary(embedder, ["the cat sat"], keep_characters=False)
     >>> small.tokenizer.vocabulary
-    ('[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'the', 'cat', 'sat')
+    ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'the', 'cat', 'sat']
     """
     tokenizer = wordpiece_of(task, "trimmed")
     kept = tokens_to_keep(tokenizer, texts, keep, min_count, keep_characters)
