@@ -87,7 +87,8 @@ def export_saved_model(
             or the check fails; nothing is written then.
 
     Example:
-    >>> export_saved_model(TextEmbedder.from_preset("bert_toy"), "serving/embedder").name
+    >>> embedder = TextEmbedder.from_preset("bert_toy")
+    >>> export_saved_model(embedder, "serving/embedder", warm_up=False).name
     '1'
     """
     if keras.backend.backend() != "tensorflow":
