@@ -58,16 +58,29 @@ def ids_function(task, input_names="bertzoo"):
     def run(*tensors):
         features = dict(zip(names, tensors, strict=True))
         tokenizer, token_ids = task.tokenizer, features["token_ids"]
-        longest = task.backbone.config.max_sequence_length
-        tf.debugging.assert_less_equal(
-            tf.shape(token_ids)[1], longest, f"rows may have at most {longest} tokens"
-        )
+        _check_ids(features, task.backbone.config)
         mask = derived_mask(token_ids, tokenizer.pad_id, tokenizer.start_id)
         if "padding_mask" in features:
             mask *= tf.cast(tf.not_equal(features["padding_mask"], 0), tf.int32)
         return ids_outputs(task, {**features, "padding_mask": mask})
 
     return tf.function(run, input_signature=specs, autograph=False)
+
+
+def _check_ids(features, config):
+    # On CPU a table refuses some of these, on GPU and under XLA it gives another row's vector.
+    ids, longest = features["token_ids"], config.max_sequence_length
+    check = tf.debugging
+    check.assert_less_equal(tf.shape(ids)[1], longest, f"rows may have at most {longest} tokens")
+    message = f"token ids are 0 to {config.vocabulary_size - 1}"
+    check.assert_non_negative(ids, message)
+    check.assert_less(ids, config.vocabulary_size, message)
+    for name, feature in features.items():
+        check.assert_equal(tf.shape(feature), tf.shape(ids), f"{name} needs the shape of the ids")
+    if "segment_ids" in features:
+        message = f"segment ids are 0 to {config.num_segments - 1}"
+        check.assert_non_negative(features["segment_ids"], message)
+        check.assert_less(features["segment_ids"], config.num_segments, message)
 
 
 def ids_inputs(task, input_names="bertzoo"):
