@@ -244,6 +244,27 @@ class BytePairTokenizer(Tokenizer):
             words, row_splits, _ = self._find_words(texts)
             return tf.RaggedTensor.from_row_splits(words, row_splits, validate=False)
 
+    def continues_word(self, ids):
+        """Return whether each token continues the word of the token before it: it has no space.
+
+        This is fairseq's rule for RoBERTa's whole-word masks; punctuation belongs to the word that
+        it stands behind, and the first word of a text looks as if it continued one.
+
+        Args:
+            ids: Integers of any shape, ragged or not.
+
+        Returns:
+            Booleans of the same shape; false for special tokens.
+        """
+        with tf.device("CPU:0"):
+            special = tf.constant(self.special_ids)
+
+            def continues(flat):
+                spaced = tf.gather(self._spaces[:, 0] > 0, flat)
+                return ~spaced & tf.reduce_all(flat[..., None] != special, axis=-1)
+
+            return tf.ragged.map_flat_values(continues, as_ids(ids))
+
     def detokenize(self, ids):
         """Return the text of ids; start, end and pad tokens are left out.
 
