@@ -13,54 +13,59 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import argparse
 import csv
-import json
 import pathlib
-import statistics
 import tempfile
-import time
 
 import numpy as np
+import side_by_side
+from side_by_side import DATA
 
 import bertzoo
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-DATA = pathlib.Path(os.environ.get("BERTZOO_DATA") or ROOT.parent / "shared" / "data")
-
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = side_by_side.arguments(__doc__, repeats=5)
     parser.add_argument("--preset", default="all_minilm_l6_v2_en")
     parser.add_argument("--texts", default=DATA / "glue" / "STS-B" / "sts-dev.csv")
     parser.add_argument("--count", default=512, type=int, help="sentences")
-    parser.add_argument("--repeats", default=5, type=int)
     arguments = parser.parse_args()
-    rows = read_pairs(arguments.texts)[: arguments.count // 2]
-    sentences = [text for first, second, _ in rows for text in (first, second)]
+    count = 128 if arguments.quick else arguments.count
+    pairs = read_pairs(arguments.texts)[: count // 2]
+    sentences = [text for first, second, _ in pairs for text in (first, second)]
     plain = bertzoo.TextEmbedder.from_preset(arguments.preset)
     small = bertzoo.TextEmbedder.from_preset(arguments.preset)
-    report = bertzoo.adapt.quantize(small, sentences)
+    drift = bertzoo.adapt.quantize(small, sentences)
     models = {"float32": plain, "int8": small}
-    result = {"sentences": len(sentences), **report._asdict()}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, model in models.items():
-            path = pathlib.Path(folder) / f"{name}.keras"
-            model.save(path)
-            result[f"megabytes_{name}"] = path.stat().st_size / 1.0e6
-    times = {name: [] for name in models}
-    for _ in range(arguments.repeats):
-        for name, model in models.items():
-            start = time.perf_counter()
-            model.predict(sentences, verbose=0)
-            times[name].append(time.perf_counter() - start)
-    for name, seconds in times.items():
-        result[f"sentences_per_second_{name}"] = len(sentences) / statistics.median(seconds)
-    ratios = [slow / fast for fast, slow in zip(times["float32"], times["int8"], strict=True)]
-    result["int8_takes_times_as_long"] = statistics.median(ratios)
+    contestants = {
+        name: lambda model=model: model.predict(sentences, verbose=0)
+        for name, model in models.items()
+    }
+    times = side_by_side.interleaved(contestants, arguments.repeats)
+    rows = []
     for name, model in models.items():
-        result[f"spearman_{name}"] = spearman(model.predict(sentences, verbose=0), rows)
-    print(json.dumps(result, indent=2))
+        rows.append(
+            {
+                "kernels": name,
+                "MB": megabytes(model),
+                "sentences/s": len(sentences) / times.median(name),
+                "time": times.ratio(name, "float32"),
+                "Spearman": spearman(model.predict(sentences, verbose=0), pairs),
+            }
+        )
+    setting = {"sentences": len(sentences), "drift": drift._asdict()}
+    setting["versions"] = side_by_side.versions("bertzoo", "keras", "tensorflow")
+    columns = {key: key for key in rows[0]}
+    title = f"int8 kernels: {arguments.preset} on {len(sentences)} sentences of STS-B"
+    side_by_side.report("quantization", title, rows, columns, setting, arguments.output)
+
+
+def megabytes(model):
+    """Return the size of a model's `.keras` file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.keras"
+        model.save(path)
+        return path.stat().st_size / 1.0e6
 
 
 def read_pairs(path):

@@ -22,32 +22,40 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
 os.environ["RAYON_NUM_THREADS"] = "2"
 
-import argparse
-import json
 import pathlib
-import platform
-import statistics
-import time
 
+import side_by_side
 import tensorflow as tf
 import tokenizers as hf_tokenizers
+from side_by_side import DATA, ROOT
 
 import bertzoo
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-DATA = pathlib.Path(os.environ.get("BERTZOO_DATA") or ROOT.parent / "shared" / "data")
 CORPORA = ("gutenberg-books", "enwiki-excerpt", "multilingual-sample", "zhwiki-sample")
 
 
 def main():
     arguments = read_arguments()
     ours, theirs = KINDS[arguments.kind](arguments.vocabulary)
-    results = []
+    rows = []
     for name, texts in read_corpora(arguments):
-        results.append(compare(name, texts, ours, theirs, arguments))
-        print(to_markdown(results[-1:], header=len(results) == 1), flush=True)
-    if arguments.output:
-        write(pathlib.Path(arguments.output), results, arguments)
+        rows.append(compare(name, texts, ours, theirs, arguments))
+        print(f"{name}: {rows[-1]['ratio ids']:.1f} times Hugging Face's ids", flush=True)
+    values = [key for key in rows[0] if key not in ("kind", "corpus", "texts", "tokens")]
+    columns = {"kind": "vocabulary", "corpus": "corpus", "texts": "texts"}
+    columns |= {key: key for key in values}
+    setting = {
+        "batch_size": arguments.batch_size,
+        "repeats": arguments.repeats,
+        "threads": 2,
+        "versions": side_by_side.versions("bertzoo", "tensorflow", "tokenizers"),
+    }
+    title = (
+        f"Tokenization, {arguments.kind}: million tokens a second, medians of "
+        f"{arguments.repeats} interleaved runs, batches of {arguments.batch_size}, two threads"
+    )
+    output = arguments.output
+    side_by_side.report(f"tokenization_{arguments.kind}", title, rows, columns, setting, output)
 
 
 def wordpiece(vocabulary):
@@ -102,16 +110,13 @@ KINDS = {"wordpiece": wordpiece, "byte_pair": byte_pair, "sentence_piece": sente
 
 
 def read_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = side_by_side.arguments(__doc__)
     parser.add_argument("--texts", nargs="*", default=[], help="text files, one text a line")
     parser.add_argument("--kind", default="wordpiece", choices=KINDS)
     parser.add_argument("--vocabulary", type=pathlib.Path, help="file (default: see above)")
     parser.add_argument("--batch-size", default=512, type=int)
-    parser.add_argument("--repeats", default=7, type=int)
-    parser.add_argument("--quick", action="store_true", help="2,048 texts, three repeats")
-    parser.add_argument("--output", help="folder for KIND.json and KIND.md")
     arguments = parser.parse_args()
-    if arguments.quick:
+    if arguments.quick:  # 2,048 texts of each corpus
         arguments.repeats = 3
     return arguments
 
@@ -149,32 +154,17 @@ def compare(name, texts, ours, theirs, arguments):
         "Hugging Face offsets": lambda: encode(theirs.encode_batch, batches),
     }
     counts = {contestant: run() for contestant, run in contestants.items()}  # warms up, too
-    seconds = {contestant: [] for contestant in contestants}
-    cpu_seconds = {contestant: [] for contestant in contestants}
-    for _ in range(arguments.repeats):
-        for contestant, run in contestants.items():
-            start, cpu_start = time.perf_counter(), time.process_time()
-            run()
-            seconds[contestant].append(time.perf_counter() - start)
-            cpu_seconds[contestant].append(time.process_time() - cpu_start)
-    tokens = counts["bertzoo ids"]
-    rates, cpu_rates = (
-        {name: tokens / statistics.median(values) / 1e6 for name, values in times.items()}
-        for times in (seconds, cpu_seconds)
-    )
-    return {
-        "corpus": name,
-        "texts": len(texts),
-        "bytes": sum(len(text.encode()) for text in texts),
-        "tokens": counts,
-        "million_tokens_per_second": rates,
-        "million_tokens_per_cpu_second": cpu_rates,
-        "seconds": seconds,
-        "ratio_ids": rates["bertzoo ids"] / rates["Hugging Face ids"],
-        "ratio_offsets": rates["bertzoo offsets"] / rates["Hugging Face offsets"],
-        "cpu_ratio_ids": cpu_rates["bertzoo ids"] / cpu_rates["Hugging Face ids"],
-        "cpu_ratio_offsets": cpu_rates["bertzoo offsets"] / cpu_rates["Hugging Face offsets"],
-    }
+    times = side_by_side.interleaved(contestants, arguments.repeats, warm_up=0)
+    row = {"kind": arguments.kind, "corpus": name, "texts": len(texts), "tokens": counts}
+    for what in ("ids", "offsets"):
+        ours, peer = f"bertzoo {what}", f"Hugging Face {what}"
+        row[ours] = counts[ours] / times.median(ours) / 1.0e6
+        row[peer] = counts[peer] / times.median(peer) / 1.0e6
+        row[f"ratio {what}"] = row[ours] / row[peer]
+        row[f"CPU ratio {what}"] = (counts[ours] / times.median(ours, "cpu")) / (
+            counts[peer] / times.median(peer, "cpu")
+        )
+    return row
 
 
 def steady_pipeline(batches, tokenize):
@@ -200,54 +190,6 @@ def steady_pipeline(batches, tokenize):
 def encode(function, batches):
     return sum(
         len(encoding) for batch in batches for encoding in function(batch, add_special_tokens=False)
-    )
-
-
-def to_markdown(results, header=True):
-    lines = []
-    if header:
-        lines = [
-            "| vocabulary | corpus | texts | bertzoo ids | Hugging Face | ratio | by CPU time "
-            "| bertzoo offsets | Hugging Face | ratio | by CPU time |",
-            "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-        ]
-    for result in results:
-        rates = result["million_tokens_per_second"]
-        lines.append(
-            f"| {result['vocabulary']} | {result['corpus']} | {result['texts']:,} "
-            f"| {rates['bertzoo ids']:.2f} | {rates['Hugging Face ids']:.2f} "
-            f"| {result['ratio_ids']:.1f} | {result['cpu_ratio_ids']:.1f} "
-            f"| {rates['bertzoo offsets']:.2f} | {rates['Hugging Face offsets']:.2f} "
-            f"| {result['ratio_offsets']:.1f} | {result['cpu_ratio_offsets']:.1f} |"
-        )
-    return "\n".join(lines)
-
-
-def write(folder, results, arguments):
-    folder.mkdir(parents=True, exist_ok=True)
-    versions = {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "tokenizers": hf_tokenizers.__version__,
-        "bertzoo": bertzoo.__version__,
-    }
-    setting = {
-        "batch_size": arguments.batch_size,
-        "repeats": arguments.repeats,
-        "threads": 2,
-        "cores": os.cpu_count(),
-        "kind": arguments.kind,
-        "vocabulary": arguments.vocabulary and arguments.vocabulary.parent.name,
-        "versions": versions,
-    }
-    content = json.dumps({"setting": setting, "results": results}, indent=1)
-    (folder / f"{arguments.kind}.json").write_text(content + "\n", "utf-8")
-    made_with = ", ".join(f"{name} {version}" for name, version in versions.items())
-    (folder / f"{arguments.kind}.md").write_text(
-        "Million tokens a second, medians of "
-        f"{arguments.repeats} interleaved runs, batches of {arguments.batch_size}, two threads, "
-        f"{os.cpu_count()} cores; {made_with}.\n\n{to_markdown(results)}\n",
-        "utf-8",
     )
 
 

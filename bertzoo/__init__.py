@@ -31,7 +31,7 @@ _PUBLIC = {
 }
 
 # Parts of the package that are used by their own name, as `bertzoo.adapt.add_tokens`.
-_PARTS = ("adapt",)
+_PARTS = ("adapt", "looking", "losses", "optimizers", "reports", "training")
 
 __all__ = sorted(_PUBLIC)
 

@@ -20,7 +20,9 @@ HEAD_KINDS = (
     "question_answerer",
     "discriminator",
     "text_embedder",
+    "multiple_choice",
 )
+PROBLEMS = ("single_label", "multi_label", "regression")
 POOLINGS = ("cls", "max", "mean", "mean_sqrt")
 # What each kind of tokenizer has unless it is said otherwise: BERT's, RoBERTa's and ALBERT's.
 TOKENIZER_KINDS = {
@@ -59,7 +61,7 @@ class BackboneConfig(Config):
         vocabulary_size: Rows of the token table, V.
         num_layers: Encoder layers applied, L (shared layers count each time they run).
         hidden_dim: Width of the encoder, D.
-        num_heads: Attention heads per layer, N; divides `hidden_dim`.
+        num_heads: Attention heads per layer, N; divides `hidden_dim`, or `head_dim` is given.
         intermediate_dim: Width of the feed-forward layer, F.
         embedding_dim: Width of the embedding tables where a projection to `hidden_dim` follows
             them (ALBERT, ELECTRA-small); None means `hidden_dim` and no projection.
@@ -70,6 +72,9 @@ class BackboneConfig(Config):
         num_groups: Groups of layers that share weights (ALBERT 1); None means that every layer
             has its own.
         num_inner_layers: Layers inside a group, all run at each of the `num_layers` steps.
+        head_dim: Width of one attention head, H; None means `hidden_dim / num_heads`. A number
+            says that heads were pruned: queries, keys and values are then `num_heads * head_dim`
+            wide, and not `hidden_dim`.
         activation: Of the feed-forward layer: `gelu` (erf), `gelu_tanh` or `relu`.
         pooler: Whether a tanh layer on the first token gives `pooled_output`.
         dropout: Rate after embeddings, attention and feed-forward layers.
@@ -95,6 +100,7 @@ class BackboneConfig(Config):
     num_segments: int = 2
     num_groups: int | None = None
     num_inner_layers: int = 1
+    head_dim: int | None = None
     activation: str = "gelu"
     pooler: bool = True
     dropout: float = 0.1
@@ -109,7 +115,7 @@ class BackboneConfig(Config):
         self._check_choice("activation", ("gelu", "gelu_tanh", "relu"))
         for name in ("vocabulary_size", "num_layers", "hidden_dim", "num_heads",
                      "intermediate_dim", "embedding_dim", "max_sequence_length",
-                     "num_groups", "num_inner_layers"):  # fmt: skip
+                     "num_groups", "num_inner_layers", "head_dim"):  # fmt: skip
             value = getattr(self, name)
             # 2**31 - 1: ids and shapes are int32 in the graph.
             if value is not None and not 1 <= value < 2**31:
@@ -126,7 +132,9 @@ class BackboneConfig(Config):
             value = getattr(self, name)
             if not (value > 0.0 and math.isfinite(value)):
                 raise ValueError(f"BackboneConfig.{name} must be positive; got {value}.")
-        if self.hidden_dim % self.num_heads:
+        if self.head_dim is not None and self.head_dim * self.num_heads == self.hidden_dim:
+            object.__setattr__(self, "head_dim", None)  # one way to say a thing
+        if self.head_dim is None and self.hidden_dim % self.num_heads:
             raise ValueError(
                 f"hidden_dim must be a multiple of num_heads; got hidden_dim={self.hidden_dim}, "
                 f"num_heads={self.num_heads}."
@@ -145,9 +153,9 @@ class BackboneConfig(Config):
         return checkpoints.open_source(source, download=False).config
 
     @property
-    def head_dim(self) -> int:
-        """Width of one attention head, H."""
-        return self.hidden_dim // self.num_heads
+    def attention_dim(self) -> int:
+        """Width of queries, keys and values, N * H."""
+        return self.hidden_dim if self.head_dim is None else self.num_heads * self.head_dim
 
     @property
     def table_dim(self) -> int:
@@ -180,7 +188,8 @@ class BackboneConfig(Config):
         positions = self.max_sequence_length + self.position_offset
         tables = (self.vocabulary_size + positions + self.num_segments) * width + 2 * width
         projection = 0 if self.embedding_dim is None else width * hidden + hidden
-        attention = 4 * (hidden * hidden + hidden)
+        heads = self.attention_dim
+        attention = 3 * (hidden * heads + heads) + heads * hidden + hidden
         feed_forward = hidden * inner + inner + inner * hidden + hidden
         layer = attention + feed_forward + 2 * 2 * hidden  # two layer norms, gamma and beta
         pooler = hidden * hidden + hidden if self.pooler else 0
@@ -193,8 +202,8 @@ class HeadConfig(Config):
 
     Args:
         kind: `masked_lm`, `next_sentence` (also sentence order), `text_classifier`,
-            `token_classifier`, `question_answerer`, `discriminator` (ELECTRA) or
-            `text_embedder`.
+            `token_classifier`, `question_answerer`, `discriminator` (ELECTRA),
+            `text_embedder` or `multiple_choice`.
         num_outputs: Classes of a classifier (`next_sentence` 2); None for the other kinds.
         labels: Names of the classes in output order, or None where they are not known.
         input: What a text classifier reads: `pooled`, `first_token`, or the `mean` over tokens.
@@ -209,6 +218,13 @@ class HeadConfig(Config):
         normalize: Whether a `text_embedder` gives vectors of length 1.
         projections: Of a `text_embedder`: (width, activation or None, has bias) of each dense
             layer between pooling and normalisation (sentence-transformers `Dense`).
+        problem: What a `text_classifier` answers: `single_label` (one of C classes),
+            `multi_label` (any of C, each by a sigmoid) or `regression` (C numbers); None for
+            `regression` with one output and `single_label` with more.
+        thresholds: Of a multi-label classifier: the probability from which a label is chosen, one
+            for all or one a label; None for 0.5.
+        parents: Of a multi-label classifier with a hierarchy: the output of each label's parent,
+            -1 for none. A label that is chosen brings its parents along.
 
     Example:
     >>> HeadConfig("token_classifier", labels=("O", "B-PER", "I-PER")).num_outputs
@@ -226,11 +242,15 @@ class HeadConfig(Config):
     pooling: tuple[str, ...] = ("mean",)
     normalize: bool = False
     projections: tuple[tuple[int, str | None, bool], ...] = ()
+    problem: str | None = None
+    thresholds: tuple[float, ...] | None = None
+    parents: tuple[int, ...] | None = None
 
     def __post_init__(self):
         """Check every field, and what they say together."""
         self._check_types()
         self._check_choice("kind", HEAD_KINDS)
+        self._check_choice("problem", PROBLEMS)
         self._check_choice("input", ("pooled", "first_token", "mean"))
         self._check_choice("hidden_activation", ACTIVATIONS)
         if not 0.0 <= self.dropout < 1.0:
@@ -259,6 +279,7 @@ class HeadConfig(Config):
         classifies = self.kind in ("text_classifier", "token_classifier", "next_sentence")
         if classifies and (self.num_outputs is None or self.num_outputs < 1):
             raise ValueError(f"a {self.kind} head needs num_outputs or labels; got neither.")
+        self._check_problem()
         if self.kind in ("masked_lm", "discriminator") and self.hidden_activation is None:
             raise ValueError(f"a {self.kind} head needs a hidden_activation.")
         if self.kind == "text_embedder":
@@ -273,11 +294,43 @@ class HeadConfig(Config):
             ordered = tuple(mode for mode in POOLINGS if mode in self.pooling)
             object.__setattr__(self, "pooling", ordered)
 
+    def _check_problem(self) -> None:
+        """Check what a text classifier answers, and fill in what follows from its outputs."""
+        if self.kind != "text_classifier":
+            for name in ("problem", "thresholds", "parents"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"HeadConfig.{name} is of text_classifier heads alone.")
+            return
+        assert self.num_outputs is not None
+        if self.problem is None:
+            # As transformers does where `problem_type` is not set.
+            problem = "regression" if self.num_outputs == 1 else "single_label"
+            object.__setattr__(self, "problem", problem)
+        if self.problem == "single_label" and self.num_outputs < 2:
+            raise ValueError(
+                "a single_label classifier needs at least 2 classes; with one output it is "
+                "`multi_label` (yes or no) or `regression`."
+            )
+        if self.problem != "multi_label" and (self.thresholds or self.parents):
+            raise ValueError(
+                f"thresholds and parents are of multi_label classifiers; this is {self.problem}."
+            )
+        if self.thresholds is not None:
+            if len(self.thresholds) not in (1, self.num_outputs):
+                raise ValueError(
+                    f"thresholds must be one number, or one for each of {self.num_outputs} "
+                    f"labels; got {len(self.thresholds)}."
+                )
+            if not all(0.0 <= value <= 1.0 for value in self.thresholds):
+                raise ValueError(f"thresholds must be in [0, 1]; got {list(self.thresholds)}.")
+        if self.parents is not None:
+            _check_parents(self.parents, self.num_outputs)
+
     @property
     def reads_pooled_output(self) -> bool:
         """Whether this head needs a backbone with a pooler."""
         return self.kind == "next_sentence" or (
-            self.kind == "text_classifier" and self.input == "pooled"
+            self.kind in ("text_classifier", "multiple_choice") and self.input == "pooled"
         )
 
 
@@ -339,3 +392,18 @@ class TokenizerConfig(Config):
                 f"sequence_length must leave room for two special tokens and one more; "
                 f"got {self.sequence_length}."
             )
+
+
+def _check_parents(parents: tuple[int, ...], num_outputs: int) -> None:
+    if len(parents) != num_outputs or not all(-1 <= p < num_outputs for p in parents):
+        raise ValueError(
+            f"parents must be one output from -1 (none) to {num_outputs - 1} for each of "
+            f"{num_outputs} labels; got {list(parents)}."
+        )
+    for label in range(num_outputs):
+        seen, above = {label}, parents[label]
+        while above != -1:
+            if above in seen:
+                raise ValueError(f"parents must form a tree; label {label} is its own ancestor.")
+            seen.add(above)
+            above = parents[above]

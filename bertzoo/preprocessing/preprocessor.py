@@ -3,8 +3,8 @@
 import keras
 import tensorflow as tf
 
-from bertzoo.preprocessing import packing, texts
-from bertzoo.tokenizers.base import TOKENIZERS, Tokenizer, tokenizer_class
+from bertzoo.preprocessing import packing, texts, windows, words
+from bertzoo.tokenizers.base import TOKENIZERS, Tokenizer, as_texts, tokenizer_class
 
 # B batch  T length  P predictions
 
@@ -129,6 +129,26 @@ class Preprocessor(keras.layers.Layer):
             return self._pack(text, text_pair)
         return self._pack_text(text) if text_pair is None else self._pack_pair(text, text_pair)
 
+    def preprocess_whole(self, text, text_pair=None):
+        """Return the features of string tensors `[B]`, and which texts were cut to fit.
+
+        Returns:
+            The features, and int32 `[B]`: 1 where tokens were left out, else 0.
+
+        Example:
+        >>> preprocessor = TextClassifier.from_preset("bert_toy").preprocessor
+        >>> preprocessor.preprocess_whole(tf.constant(["a cat", "cat " * 99]))[1].numpy().tolist()
+        [0, 1]
+        """
+        first, second = self._tokens(text), None if text_pair is None else self._tokens(text_pair)
+        lengths = first.row_lengths() + self.form.num_special(second is not None)
+        if second is not None:
+            lengths += second.row_lengths()
+        token_ids, first_lengths = packing.pack(first, second, self.form, self.sequence_length)
+        kept = tf.cast(token_ids.row_lengths(), lengths.dtype)
+        truncated = tf.cast(lengths > kept, "int32")
+        return self.pad(token_ids, first_lengths), truncated
+
     def pad(self, token_ids, first_lengths, length=None):
         """Return dense features of packed rows; see `packing.pad`."""
         if length is None:
@@ -194,6 +214,64 @@ class Preprocessor(keras.layers.Layer):
         features["mask_weights"] = tf.sequence_mask(counts, dtype="int32")
         return features
 
+    def windows(self, text, question=None, doc_stride=None, max_query_length=64):
+        """Cut texts that are too long for one row into several rows that overlap.
+
+        Args:
+            text: Strings `[B]`: a list, an array or a tensor.
+            question: Strings `[B]` that go in front of every window of their text, or None.
+            doc_stride: Tokens between the starts of two windows; None for half of what a window
+                holds, and with a question at most 128. See `windows.cut`.
+            max_query_length: Most tokens of a question; the rest of it is cut off.
+
+        Returns:
+            `windows.Windows`: features `[W, T]`, the text of each window, and where each token
+            stands in its text, in code points.
+
+        Example:
+        >>> preprocessor = TextClassifier.from_preset("bert_toy").preprocessor
+        >>> windows = preprocessor.windows(["the cat sat on the mat. " * 6, "a dog"])
+        >>> windows.text_index.numpy().tolist()
+        [0, 0, 1]
+        """
+        with tf.device("CPU:0"):
+            tokens = windows.TextTokens(*self.tokenizer.tokenize_with_offsets(as_texts(text)))
+            if question is not None:
+                question = tf.cast(self.tokenizer(as_texts(question)), "int32")
+            return self._cut(tokens, question, doc_stride, max_query_length)
+
+    def word_windows(self, text, doc_stride=None):
+        """Cut texts into windows, with the word that each token belongs to.
+
+        Args:
+            text: Strings `[B]`, in which words are found as BERT finds them; or words, ragged
+                strings `[B, None]`, each of which is then tokenized for itself.
+            doc_stride: As of `windows`.
+
+        Returns:
+            `windows.Windows` with `word_index` and `first_piece`, and `words.Words`: the texts
+            and where their words stand.
+        """
+        with tf.device("CPU:0"):
+            if isinstance(text, tf.RaggedTensor):
+                found, tokens = words.tokenize_words(self.tokenizer, text)
+            else:
+                found = words.find_words(as_texts(text))
+                tokens = words.tokens_in_words(self.tokenizer, found)
+            return self._cut(tokens, None, doc_stride, windows.MAX_QUERY_LENGTH), found
+
+    def _cut(self, tokens, question, doc_stride, max_query_length):
+        return windows.cut(
+            tokens,
+            question,
+            self.form,
+            self.sequence_length,
+            self.padded_length,
+            self.num_segments,
+            doc_stride,
+            max_query_length,
+        )
+
     def compute_output_spec(self, inputs, y=None, sample_weight=None):
         """Return the shapes of the features, for `keras.Input`s."""
         first, _ = texts.split_columns(inputs)
@@ -221,9 +299,11 @@ class Preprocessor(keras.layers.Layer):
         }
 
     def _pack(self, text, text_pair=None):
-        first = tf.cast(self.tokenizer(text), "int32")
-        second = None if text_pair is None else tf.cast(self.tokenizer(text_pair), "int32")
+        first, second = self._tokens(text), None if text_pair is None else self._tokens(text_pair)
         return packing.pack(first, second, self.form, self.sequence_length)
+
+    def _tokens(self, text):
+        return tf.cast(self.tokenizer(text), "int32")
 
     def _pad_members(self, values, lengths, first_lengths, members, length):
         token_ids = tf.RaggedTensor.from_row_lengths(values, lengths, validate=False)

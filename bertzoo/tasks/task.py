@@ -265,6 +265,36 @@ class Task(Adaptable, keras.Model):
             return self._predict_few(texts, size)
         return self._predict_windows(bucketing.text_chunks(texts), size, options)
 
+    def respond(self, text, text_pair=None):
+        """Return final answers for strings, in the graph: what a server runs.
+
+        Args:
+            text: String tensor `[B]`.
+            text_pair: The second texts, string `[B]`, or None.
+
+        Returns:
+            A dict of dense tensors (float32, int32 or string) with the first dimension B; which
+            ones, each task says in `answers`. `truncated`, int32 `[B]`, is 1 where a text was cut.
+
+        Raises:
+            ValueError: For a task without a vocabulary, or on another backend than TensorFlow.
+        """
+        self._need_strings()
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "respond runs in a TensorFlow graph; with the Keras backend "
+                f"{keras.backend.backend()} use predict."
+            )
+        text, text_pair = (None if t is None else tf.convert_to_tensor(t, "string")
+                           for t in (text, text_pair))  # fmt: skip
+        features, truncated = self.preprocessor.preprocess_whole(text, text_pair)
+        answers = self.answers(self.network(features, training=False))
+        return {**answers, "truncated": truncated}
+
+    def answers(self, outputs):
+        """Return the network's output as final answers by name, in the graph; see `respond`."""
+        raise NotImplementedError
+
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, **kwargs):
         """Train on one batch of texts or ids."""
         x, y = self._batch(x, y)

@@ -7,6 +7,8 @@ import numpy as np
 
 from bertzoo import checkpoints
 from bertzoo.models import networks
+from bertzoo.optimizers.adamw import AdamW
+from bertzoo.postprocessing.labels import label_answers
 from bertzoo.tasks.labels import LabelEncoder
 from bertzoo.tasks.task import Task
 
@@ -23,18 +25,6 @@ class Classification(typing.NamedTuple):
     label: str | int
     probability: float
     probabilities: dict[str | int, float]
-
-
-@keras.saving.register_keras_serializable(package="bertzoo")
-class FineTuningAdamW(keras.optimizers.AdamW):
-    """AdamW without decay on biases and layer norms, as in google-research/bert optimization.py.
-
-    A class, because Keras does not save what an optimizer leaves out.
-    """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
@@ -137,7 +127,7 @@ class TextClassifier(Task):
         """
         is_regression = self.network.head.num_outputs == 1
         if isinstance(optimizer, str) and optimizer == "auto":
-            optimizer = FineTuningAdamW(5.0e-5, weight_decay=0.01)
+            optimizer = AdamW(5.0e-5, weight_decay=0.01)
         if isinstance(loss, str) and loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             if is_regression:
@@ -159,6 +149,10 @@ class TextClassifier(Task):
         self.compile(**config)
         if has_state:  # an optimizer that has not trained has no variables to load
             self.optimizer.build(self.trainable_variables)
+
+    def answers(self, outputs):
+        """Return `label`, `probabilities` and so on of logits; see `postprocessing.labels`."""
+        return label_answers(outputs, self.network.head)
 
     def classify(self, texts, batch_size=None, verbose=0):
         """Return a `Classification` a text: label, probability, all probabilities.

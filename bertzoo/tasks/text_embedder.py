@@ -72,6 +72,10 @@ class TextEmbedder(Task):
             head = _changed_head(carried, asked)
         return cls._load(source, head, load_weights, dtype, format, sequence_length, padding)
 
+    def answers(self, outputs):
+        """Return `embedding`, float32 `[B, width]`."""
+        return {"embedding": outputs}
+
 
 def _new_head(fields):
     return lambda config: networks.new_head(config, TextEmbedder.head_kind, **fields)
