@@ -86,7 +86,9 @@ class BytePairTokenizer(Tokenizer):
         "vocabulary": "a vocabulary file (vocab.json or vocabulary.json)",
         "merges": "a file of merges (merges.txt)",
     }
-    SETTINGS = ("add_prefix_space", *SPECIAL_TOKENS, "sequence_length")
+    SETTINGS = (
+        "add_prefix_space", "special_tokens_in_text", *SPECIAL_TOKENS, "sequence_length",
+    )  # fmt: skip
     max_token_bytes = None
 
     def __init__(
@@ -107,6 +109,7 @@ class BytePairTokenizer(Tokenizer):
         config = TokenizerConfig(
             kind="byte_pair",
             add_prefix_space=add_prefix_space,
+            special_tokens_in_text=special_tokens_in_text,
             start_token=start_token,
             end_token=end_token,
             pad_token=pad_token,
@@ -127,7 +130,6 @@ class BytePairTokenizer(Tokenizer):
         super().__init__(config, vocabulary, vocabulary_size, where)
         check_merges(self.vocabulary, merges, where)
         self.merges = merges
-        self.special_tokens_in_text = special_tokens_in_text
         if special_tokens_in_text and add_prefix_space:
             raise ValueError(
                 "special_tokens_in_text and add_prefix_space do not go together: it would be "
