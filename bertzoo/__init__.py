@@ -20,10 +20,13 @@ _PUBLIC = {
     "TextClassifier": "bertzoo.tasks.text_classifier",
     "TextEmbedder": "bertzoo.tasks.text_embedder",
     "TokenClassifier": "bertzoo.tasks.token_classifier",
+    "TokenMasker": "bertzoo.preprocessing.masking",
     "Tokenizer": "bertzoo.tokenizers.base",
     "TokenizerConfig": "bertzoo.config",
     "WordPieceTokenizer": "bertzoo.tokenizers.wordpiece",
+    "check_servable": "bertzoo.serving.check",
     "export_checkpoint": "bertzoo.checkpoints",
+    "export_saved_model": "bertzoo.serving.saved_model",
     "import_checkpoint": "bertzoo.checkpoints",
     "list_presets": "bertzoo.presets",
     "train_tokenizer": "bertzoo.tokenizers.train",
@@ -31,7 +34,7 @@ _PUBLIC = {
 }
 
 # Parts of the package that are used by their own name, as `bertzoo.adapt.add_tokens`.
-_PARTS = ("adapt", "looking", "optimizers", "reports", "training")
+_PARTS = ("adapt", "looking", "losses", "optimizers", "reports", "training")
 
 __all__ = sorted(_PUBLIC)
 

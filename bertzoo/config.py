@@ -7,10 +7,9 @@ A variant of BERT is a row of `BackboneConfig`, never a class. The defaults are 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-import types
-import typing
+
+from bertzoo.strict_config import Config, check_key, nearest  # noqa: F401 (names used with these)
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "tanh")
 HEAD_KINDS = (
@@ -55,56 +54,6 @@ TOKENIZER_KINDS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """What the frozen configurations share: strict keys, strict types, plain dictionaries."""
-
-    @classmethod
-    def from_dict(cls, values: typing.Mapping[str, typing.Any], where: str = ""):
-        """Build from a mapping; an unknown key raises and names the nearest valid one."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            check_key(key, names, where or cls.__name__)
-        return cls(**{key: _frozen(value) for key, value in values.items()})
-
-    def to_dict(self, defaults: bool = True) -> dict[str, typing.Any]:
-        """Return a JSON-ready dictionary; with `defaults=False` only what differs from them."""
-        result = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not defaults and field.default is not dataclasses.MISSING and value == field.default:
-                continue
-            result[field.name] = _thawed(value)
-        return result
-
-    def replace(self, **changes):
-        """Return a copy with some fields changed; an unknown field raises."""
-        names = [field.name for field in dataclasses.fields(self)]
-        for key in changes:
-            check_key(key, names, type(self).__name__)
-        return dataclasses.replace(self, **{k: _frozen(v) for k, v in changes.items()})
-
-    def _check_types(self) -> None:
-        hints = _type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value, hint = getattr(self, field.name), hints[field.name]
-            if not _is_instance(value, hint):
-                raise ValueError(
-                    f"{type(self).__name__}.{field.name} must be {_spell(hint)}; "
-                    f"got {value!r} ({type(value).__name__})."
-                )
-            if isinstance(value, int) and not isinstance(value, bool) and _wants_float(hint):
-                object.__setattr__(self, field.name, float(value))
-
-    def _check_choice(self, name: str, choices: typing.Sequence[str]) -> None:
-        value = getattr(self, name)
-        if value is not None and value not in choices:
-            raise ValueError(
-                f"{type(self).__name__}.{name} must be one of {', '.join(choices)}; "
-                f"got {value!r}.{nearest(value, choices)}"
-            )
-
-
-@dataclasses.dataclass(frozen=True)
 class BackboneConfig(Config):
     """The shape of one encoder.
 
@@ -112,7 +61,7 @@ class BackboneConfig(Config):
         vocabulary_size: Rows of the token table, V.
         num_layers: Encoder layers applied, L (shared layers count each time they run).
         hidden_dim: Width of the encoder, D.
-        num_heads: Attention heads per layer, N; divides `hidden_dim`.
+        num_heads: Attention heads per layer, N; divides `hidden_dim`, or `head_dim` is given.
         intermediate_dim: Width of the feed-forward layer, F.
         embedding_dim: Width of the embedding tables where a projection to `hidden_dim` follows
             them (ALBERT, ELECTRA-small); None means `hidden_dim` and no projection.
@@ -123,6 +72,9 @@ class BackboneConfig(Config):
         num_groups: Groups of layers that share weights (ALBERT 1); None means that every layer
             has its own.
         num_inner_layers: Layers inside a group, all run at each of the `num_layers` steps.
+        head_dim: Width of one attention head, H; None means `hidden_dim / num_heads`. A number
+            says that heads were pruned: queries, keys and values are then `num_heads * head_dim`
+            wide, and not `hidden_dim`.
         activation: Of the feed-forward layer: `gelu` (erf), `gelu_tanh` or `relu`.
         pooler: Whether a tanh layer on the first token gives `pooled_output`.
         dropout: Rate after embeddings, attention and feed-forward layers.
@@ -148,6 +100,7 @@ class BackboneConfig(Config):
     num_segments: int = 2
     num_groups: int | None = None
     num_inner_layers: int = 1
+    head_dim: int | None = None
     activation: str = "gelu"
     pooler: bool = True
     dropout: float = 0.1
@@ -162,7 +115,7 @@ class BackboneConfig(Config):
         self._check_choice("activation", ("gelu", "gelu_tanh", "relu"))
         for name in ("vocabulary_size", "num_layers", "hidden_dim", "num_heads",
                      "intermediate_dim", "embedding_dim", "max_sequence_length",
-                     "num_groups", "num_inner_layers"):  # fmt: skip
+                     "num_groups", "num_inner_layers", "head_dim"):  # fmt: skip
             value = getattr(self, name)
             # 2**31 - 1: ids and shapes are int32 in the graph.
             if value is not None and not 1 <= value < 2**31:
@@ -179,7 +132,9 @@ class BackboneConfig(Config):
             value = getattr(self, name)
             if not (value > 0.0 and math.isfinite(value)):
                 raise ValueError(f"BackboneConfig.{name} must be positive; got {value}.")
-        if self.hidden_dim % self.num_heads:
+        if self.head_dim is not None and self.head_dim * self.num_heads == self.hidden_dim:
+            object.__setattr__(self, "head_dim", None)  # one way to say a thing
+        if self.head_dim is None and self.hidden_dim % self.num_heads:
             raise ValueError(
                 f"hidden_dim must be a multiple of num_heads; got hidden_dim={self.hidden_dim}, "
                 f"num_heads={self.num_heads}."
@@ -198,9 +153,9 @@ class BackboneConfig(Config):
         return checkpoints.open_source(source, download=False).config
 
     @property
-    def head_dim(self) -> int:
-        """Width of one attention head, H."""
-        return self.hidden_dim // self.num_heads
+    def attention_dim(self) -> int:
+        """Width of queries, keys and values, N * H."""
+        return self.hidden_dim if self.head_dim is None else self.num_heads * self.head_dim
 
     @property
     def table_dim(self) -> int:
@@ -233,7 +188,8 @@ class BackboneConfig(Config):
         positions = self.max_sequence_length + self.position_offset
         tables = (self.vocabulary_size + positions + self.num_segments) * width + 2 * width
         projection = 0 if self.embedding_dim is None else width * hidden + hidden
-        attention = 4 * (hidden * hidden + hidden)
+        heads = self.attention_dim
+        attention = 3 * (hidden * heads + heads) + heads * hidden + hidden
         feed_forward = hidden * inner + inner + inner * hidden + hidden
         layer = attention + feed_forward + 2 * 2 * hidden  # two layer norms, gamma and beta
         pooler = hidden * hidden + hidden if self.pooler else 0
@@ -388,6 +344,8 @@ class TokenizerConfig(Config):
         strip_accents: Whether combining marks are removed; None follows `lowercase`, as BERT
             (sentence_piece: they are, as ALBERT's).
         add_prefix_space: Whether a text gets a space in front (byte_pair only).
+        special_tokens_in_text: Whether special tokens in a text become their ids (never with
+            sentence_piece); else they are ordinary text, so that no user can smuggle them in.
         start_token: First token of a packed input.
         end_token: Token after each segment.
         pad_token: Token that fills the rest.
@@ -406,6 +364,7 @@ class TokenizerConfig(Config):
     lowercase: bool | None = None
     strip_accents: bool | None = None
     add_prefix_space: bool = False
+    special_tokens_in_text: bool = False
     start_token: str | None = None
     end_token: str | None = None
     pad_token: str | None = None
@@ -424,27 +383,15 @@ class TokenizerConfig(Config):
             raise ValueError("byte_pair tokenizers keep case: lowercase must be False.")
         if self.kind != "byte_pair" and self.add_prefix_space:
             raise ValueError(f"add_prefix_space is not a setting of {self.kind} tokenizers.")
+        if self.kind == "sentence_piece" and self.special_tokens_in_text:
+            raise ValueError(
+                "special_tokens_in_text is not a setting of sentence_piece tokenizers."
+            )
         if self.sequence_length is not None and self.sequence_length < 3:
             raise ValueError(
                 f"sequence_length must leave room for two special tokens and one more; "
                 f"got {self.sequence_length}."
             )
-
-
-def check_key(key: str, valid: typing.Iterable[str], where: str) -> None:
-    """Raise for a key that is not valid, naming the nearest one that is."""
-    valid = list(valid)
-    if key not in valid:
-        raise ValueError(
-            f"unknown key `{key}` in {where};{nearest(key, valid)} "
-            f"valid keys are {', '.join(sorted(valid))}."
-        )
-
-
-def nearest(word: typing.Any, choices: typing.Iterable[str]) -> str:
-    """Return ` did you mean ...?`, or nothing where no choice is close."""
-    close = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.5)
-    return f" did you mean `{close[0]}`?" if close else ""
 
 
 def _check_parents(parents: tuple[int, ...], num_outputs: int) -> None:
@@ -460,45 +407,3 @@ def _check_parents(parents: tuple[int, ...], num_outputs: int) -> None:
                 raise ValueError(f"parents must form a tree; label {label} is its own ancestor.")
             seen.add(above)
             above = parents[above]
-
-
-def _frozen(value):
-    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def _thawed(value):
-    return [_thawed(item) for item in value] if isinstance(value, tuple) else value
-
-
-_HINTS: dict[type, dict[str, typing.Any]] = {}
-
-
-def _type_hints(cls: type) -> dict[str, typing.Any]:
-    if cls not in _HINTS:
-        _HINTS[cls] = typing.get_type_hints(cls)
-    return _HINTS[cls]
-
-
-def _is_instance(value, hint) -> bool:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_is_instance(value, arg) for arg in args)
-    if origin is tuple:
-        if not isinstance(value, tuple):
-            return False
-        if len(args) == 2 and args[1] is Ellipsis:
-            return all(_is_instance(item, args[0]) for item in value)
-        return len(value) == len(args) and all(map(_is_instance, value, args))
-    if hint is float:
-        return isinstance(value, float | int) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _wants_float(hint) -> bool:
-    return hint is float or float in typing.get_args(hint)
-
-
-def _spell(hint) -> str:
-    return getattr(hint, "__name__", None) or str(hint).replace("NoneType", "None")

@@ -281,7 +281,7 @@ def test_layers_run_in_the_order_of_their_groups(changes, schedule):
 
 
 def test_widths_of_heads_and_tables():
-    assert (BASE.head_dim, BASE.table_dim) == (64, 768)
+    assert (BASE.attention_dim, BASE.table_dim) == (768, 768)
     assert ALBERT.table_dim == 128
 
 
@@ -355,6 +355,10 @@ def test_a_head_says_whether_it_needs_a_pooler(head, reads):
         ({"mask_token": 3}, "mask_token"),
         ({"kind": "byte_pair", "lowercase": True}, "byte_pair tokenizers keep case"),
         ({"add_prefix_space": True}, "not a setting of wordpiece"),
+        (
+            {"kind": "sentence_piece", "special_tokens_in_text": True},
+            "special_tokens_in_text is not",
+        ),
     ],
     ids=str,
 )
