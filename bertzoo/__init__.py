@@ -20,6 +20,7 @@ _PUBLIC = {
     "TextClassifier": "bertzoo.tasks.text_classifier",
     "TextEmbedder": "bertzoo.tasks.text_embedder",
     "TokenClassifier": "bertzoo.tasks.token_classifier",
+    "TokenMasker": "bertzoo.preprocessing.masking",
     "Tokenizer": "bertzoo.tokenizers.base",
     "TokenizerConfig": "bertzoo.config",
     "WordPieceTokenizer": "bertzoo.tokenizers.wordpiece",

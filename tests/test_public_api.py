@@ -19,6 +19,7 @@ PUBLIC = [
     "TextClassifier",
     "TextEmbedder",
     "TokenClassifier",
+    "TokenMasker",
     "Tokenizer",
     "TokenizerConfig",
     "WordPieceTokenizer",

@@ -12,8 +12,11 @@ TASKS = {
     "text_embedder": ("TextEmbedder", 'predict(["a cat", "a dog"])'),
     "masked_lm": ("MaskedLM", 'fill("Paris is the [MASK] of France.", top_k=5)'),
     "text_classifier": ("TextClassifier", 'predict(["a text"])'),
-    "token_classifier": ("TokenClassifier", None),
-    "question_answerer": ("QuestionAnswerer", None),
+    "token_classifier": ("TokenClassifier", 'entities(["Anna lives in Rome."])'),
+    "question_answerer": (
+        "QuestionAnswerer",
+        'answer("Where is Anna?", "Anna is in Rome.")',
+    ),
 }
 # Facts of the origin and how the card calls them; those of ALWAYS are said to be not known.
 FACTS = {
@@ -39,6 +42,12 @@ LICENSES = {
     "CC0-1.0": "CC0: Public Domain",
     "CC-BY-4.0": "Attribution 4.0 International (CC BY 4.0)",
     "CC-BY-SA-4.0": "CC BY-SA 4.0",
+}
+# Whose ids each kind of tokenizer gives, as the tests compare them.
+CONFORMANCE = {
+    "wordpiece": "tokenization.py of google-research/bert, with Unicode 14.0",
+    "byte_pair": "Hugging Face's RobertaTokenizerFast, with Unicode 16.0",
+    "sentence_piece": "tokenization.py of google-research/albert, sentencepiece up to 0.1.99",
 }
 LONGEST_LIST = 20  # labels named one by one
 
@@ -87,7 +96,10 @@ def write(
     ]
     if tokenizer is not None:
         case = "lower-cased" if tokenizer.lowercase else "cased"
-        lines.append(f"- Tokenizer: {tokenizer.kind}, {case}, in the TensorFlow graph")
+        lines.append(
+            f"- Tokenizer: {tokenizer.kind}, {case}, in the TensorFlow graph; its ids equal those "
+            f"of {CONFORMANCE[tokenizer.kind]}"
+        )
     for head in heads.values():
         lines.append(f"- Head: {_describe(head)}")
     lines += ["", "## Use", "", "```python", "import bertzoo as bz", ""]

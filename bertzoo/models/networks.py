@@ -8,7 +8,7 @@ from bertzoo.config import HeadConfig
 from bertzoo.layers.heads import ClassifierHead, MaskedLMHead
 from bertzoo.layers.pooling import EmbedderHead, FirstToken
 from bertzoo.models import loading
-from bertzoo.models.adapting import Adaptable
+from bertzoo.models.adapting import Adaptable, freeze, frozen_weights
 from bertzoo.models.backbone import Backbone, IdsModel, truncated_normal
 
 # B batch  T length  P predictions  D hidden_dim  V vocabulary  C classes
@@ -52,7 +52,7 @@ class Network(Adaptable, IdsModel):
         encoded = backbone(inputs)
         if head.kind == "masked_lm":
             inputs["mask_positions"] = keras.Input((None,), dtype="int32", name="mask_positions")
-        outputs = _OUTPUTS[head.kind](backbone, head, initializer, inputs, encoded)
+        outputs = head_output(backbone, head, initializer, inputs, encoded)
         super().__init__(inputs=inputs, outputs=outputs, name=name)
         self._encoded = encoded
         self.backbone = backbone
@@ -95,6 +95,7 @@ class Network(Adaptable, IdsModel):
             "head": self.head.to_dict(),
             "name": self.name,
             "trainable": self.trainable,
+            "frozen": frozen_weights(self),
         }
 
     @classmethod
@@ -104,7 +105,10 @@ class Network(Adaptable, IdsModel):
         config["backbone"] = keras.saving.deserialize_keras_object(
             config["backbone"], custom_objects=custom_objects
         )
-        return cls(**config)
+        frozen = config.pop("frozen", ())
+        network = cls(**config)
+        freeze(network, frozen)
+        return network
 
 
 def build_network(backbone, head, *, initializer=None, name=None):
@@ -159,6 +163,11 @@ def network_from_preset(source, kind, *, head=None, load_weights=True, dtype=Non
     if load_weights:
         loading.load_weights(network, checkpoint)
     return network, checkpoint
+
+
+def head_output(backbone, head, initializer, inputs, encoded):
+    """Put a head's layers on an encoded input; return its symbolic output."""
+    return _OUTPUTS[head.kind](backbone, head, initializer, inputs, encoded)
 
 
 def _masked_lm(backbone, head, initializer, inputs, encoded):
