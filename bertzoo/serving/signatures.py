@@ -57,9 +57,11 @@ def ids_function(task, input_names="bertzoo"):
 
     def run(*tensors):
         features = dict(zip(names, tensors, strict=True))
-        tokenizer, token_ids = task.tokenizer, features["token_ids"]
-        _check_ids(features, task.backbone.config)
-        mask = derived_mask(token_ids, tokenizer.pad_id, tokenizer.start_id)
+        tokenizer = task.tokenizer
+        # Before anything else runs, so that the client gets these words and no others.
+        with tf.control_dependencies(_id_checks(features, task.backbone.config)):
+            features = {name: tf.identity(feature) for name, feature in features.items()}
+        mask = derived_mask(features["token_ids"], tokenizer.pad_id, tokenizer.start_id)
         if "padding_mask" in features:
             mask *= tf.cast(tf.not_equal(features["padding_mask"], 0), tf.int32)
         return ids_outputs(task, {**features, "padding_mask": mask})
@@ -67,20 +69,22 @@ def ids_function(task, input_names="bertzoo"):
     return tf.function(run, input_signature=specs, autograph=False)
 
 
-def _check_ids(features, config):
+def _id_checks(features, config):
     # On CPU a table refuses some of these, on GPU and under XLA it gives another row's vector.
     ids, longest = features["token_ids"], config.max_sequence_length
+    limits = {"token_ids": config.vocabulary_size, "segment_ids": config.num_segments}
     check = tf.debugging
-    check.assert_less_equal(tf.shape(ids)[1], longest, f"rows may have at most {longest} tokens")
-    message = f"token ids are 0 to {config.vocabulary_size - 1}"
-    check.assert_non_negative(ids, message)
-    check.assert_less(ids, config.vocabulary_size, message)
+    checks = [
+        check.assert_less_equal(tf.shape(ids)[1], longest, f"rows have at most {longest} tokens")
+    ]
     for name, feature in features.items():
-        check.assert_equal(tf.shape(feature), tf.shape(ids), f"{name} needs the shape of the ids")
-    if "segment_ids" in features:
-        message = f"segment ids are 0 to {config.num_segments - 1}"
-        check.assert_non_negative(features["segment_ids"], message)
-        check.assert_less(features["segment_ids"], config.num_segments, message)
+        shapes = tf.shape(feature), tf.shape(ids)
+        checks.append(check.assert_equal(*shapes, f"{name} needs the shape of the ids"))
+        if name in limits:
+            message = f"{name} are 0 to {limits[name] - 1}"
+            checks.append(check.assert_non_negative(feature, message))
+            checks.append(check.assert_less(feature, limits[name], message))
+    return checks
 
 
 def ids_inputs(task, input_names="bertzoo"):
