@@ -19,6 +19,10 @@ def plan(recipe, config):
         rows = phase.steps * phase.batch_size
         tokens += rows * phase.sequence_length
         predictions = predictions_of(recipe, phase)
+        if recipe.model.generator:  # it predicts; the discriminator reads every token
+            small = config.replace(pooler=False, **recipe.model.generator)
+            operations += rows * flops.training_flops(small, phase.sequence_length, predictions)
+            predictions = 0
         operations += rows * flops.training_flops(config, phase.sequence_length, predictions)
     devices = recipe.strategy.devices or 1
     return {

@@ -8,7 +8,8 @@ import tempfile
 import typing
 
 from bertzoo import presets
-from bertzoo.config import BackboneConfig, check_key
+from bertzoo.config import BackboneConfig, TokenizerConfig, check_key
+from bertzoo.training.loop import Loop, LoopConfig, Phase
 from bertzoo.training.pretraining_recipe import (
     OBJECTIVES,
     EvaluationSection,
@@ -18,9 +19,10 @@ from bertzoo.training.pretraining_recipe import (
 )
 from bertzoo.training.recipe import Recipe
 from bertzoo.training.sections import OptimizerSection, ScheduleSection
-
-from bertzoo.training.loop import Loop, LoopConfig, Phase
 from bertzoo.training.strategy import StrategyConfig, make_replicas
+
+# Ending of a vocabulary file -> kind of tokenizer.
+VOCABULARIES = {".txt": "wordpiece", ".spm": "sentence_piece", ".model": "sentence_piece"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,11 @@ class PretrainRecipe(Recipe):
             raise ValueError(
                 "objective `replaced_tokens` and model.generator belong together; got "
                 f"{self.objective.name!r} and {self.model.generator!r}."
+            )
+        if len(self.evaluation.records) not in (0, 1, len(self.phases)):
+            raise ValueError(
+                f"evaluation.records must be one directory, or one for each of the "
+                f"{len(self.phases)} phases; got {len(self.evaluation.records)}."
             )
         own = [phase.learning_rate is not None for phase in self.phases]
         if any(own) and not all(own):
@@ -108,18 +115,19 @@ class PretrainRecipe(Recipe):
         rows = presets.load_yaml(presets.data_folder("presets") / "architectures.yaml")
         check_key(self.model.architecture, rows, "model.architecture")
         values = {**rows[self.model.architecture], **self.model.config}
-        values.setdefault("vocabulary_size", self._tokenizer().vocabulary_size)
+        if "vocabulary_size" not in values:
+            values["vocabulary_size"] = self._vocabulary_size()
         return BackboneConfig.from_dict(values, "model.config")
 
-    def _tokenizer(self):
-        from bertzoo import checkpoints
-        from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
+    def _vocabulary_size(self):
+        source = self.model.tokenizer
+        if not pathlib.Path(source).is_file():
+            return BackboneConfig.from_preset(source).vocabulary_size  # known without its files
+        return self._tokenizer().vocabulary_size
 
+    def _tokenizer(self):
         source = self.model.tokenizer or self.model.preset
-        preprocessor, missing = preprocessor_of_checkpoint(checkpoints.open_source(source))
-        if preprocessor is None:
-            raise ValueError(f"{source} gives no tokenizer: {missing}.")
-        return preprocessor.tokenizer
+        return load_tokenizer(source, self.model.tokenizer_config)
 
     def _objective(self, tokenizer):
         """Return the objective and the network that is kept."""
@@ -164,10 +172,11 @@ class PretrainRecipe(Recipe):
         from bertzoo.training.pretraining_data import open_source
 
         length, most = phase.sequence_length, phase.max_predictions
-        arguments = (length, tokenizer, self.objective, self.training.seed, most)
+        arguments = (phase, tokenizer, self.objective, self.training.seed)
         held_out = None
         if self.evaluation.records:
-            held_out = open_source(self.evaluation.records, *arguments)
+            number = min(self.phases.index(phase), len(self.evaluation.records) - 1)
+            held_out = open_source(self.evaluation.records[number : number + 1], *arguments, False)
         predictions = most or max(1, round(self.objective.masking.rate * length))
         return Phase(
             phase.steps,
@@ -212,3 +221,26 @@ class PretrainRecipe(Recipe):
             for path in sorted(made.iterdir(), key=lambda path: path.name == "preset.json"):
                 tf.io.gfile.copy(str(path), f"{target}/{path.name}", overwrite=True)
         return target
+
+
+def load_tokenizer(source, config=None):
+    """Return the tokenizer of a preset, a directory or a vocabulary file.
+
+    >>> load_tokenizer("bert_toy").vocabulary_size
+    86
+    """
+    from bertzoo import checkpoints
+    from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
+    from bertzoo.tokenizers.base import Tokenizer
+
+    path = pathlib.Path(source)
+    if path.is_file() and path.suffix in VOCABULARIES:
+        kind = VOCABULARIES[path.suffix]
+        files = {"vocabulary": path}
+        return Tokenizer.from_files(TokenizerConfig(**{"kind": kind, **(config or {})}), files)
+    if config:
+        raise ValueError(f"model.tokenizer_config is for a vocabulary file; {source} has its own.")
+    preprocessor, missing = preprocessor_of_checkpoint(checkpoints.open_source(source))
+    if preprocessor is None:
+        raise ValueError(f"{source} gives no tokenizer: {missing}.")
+    return preprocessor.tokenizer

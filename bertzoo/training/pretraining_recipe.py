@@ -26,9 +26,10 @@ class ModelSection(Section):
             second phase.
         architecture: A row of presets/architectures.yaml, with new weights.
         config: Fields of `BackboneConfig` that differ from the architecture's.
-        tokenizer: Preset name or directory whose tokenizer the records were made with; None for
-            that of `preset`.
-        new_words: A file with a word a line: they become tokens of the preset's vocabulary.
+        tokenizer: What the records were made with: a preset name, a directory, or a vocabulary
+            file (`.txt` of WordPiece, `.spm` or `.model` of SentencePiece); None for that of
+            `preset`.
+        tokenizer_config: Fields of `TokenizerConfig` for a vocabulary file, as `lowercase`.
         generator: For `replaced_tokens`: fields of the generator's `BackboneConfig`.
     """
 
@@ -36,7 +37,7 @@ class ModelSection(Section):
     architecture: str | None = None
     config: dict = dataclasses.field(default_factory=dict)
     tokenizer: str | None = None
-    new_words: str | None = None
+    tokenizer_config: dict = dataclasses.field(default_factory=dict)
     generator: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -48,8 +49,6 @@ class ModelSection(Section):
             raise ValueError("model.config changes an `architecture`; a `preset` has its own.")
         if self.architecture is not None and self.tokenizer is None:
             raise ValueError("a new model needs model.tokenizer: a preset or a directory.")
-        if self.new_words is not None and self.preset is None:
-            raise ValueError("model.new_words are added to a `preset`.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +130,8 @@ class EvaluationSection(Section):
     """Held-out text.
 
     Args:
-        records: Directories of records that are not trained on; none for no evaluation.
+        records: A directory of records that are not trained on, or one for each phase; none for no
+            evaluation.
         batches: Batches of an evaluation.
     """
 

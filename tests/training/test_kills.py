@@ -40,6 +40,8 @@ def test_a_signal_saves_and_says_so_and_the_run_goes_on(server, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "count"), [(MIRRORED, 12), (MULTI_WORKER, 8)])
 def test_twenty_kills_change_nothing(server, tmp_path, strategy, count):
-    places = kills.killed_run_is_the_same(server, tmp_path, strategy, kills=count, seed=7, phases=2)
+    places = kills.killed_run_is_the_same(
+        server, tmp_path, strategy, kills=count, seed=7, phases=2, kind="pretraining"
+    )
     print(strategy["name"], places)
     assert {"step", "write"} == set(places)

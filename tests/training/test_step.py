@@ -62,7 +62,7 @@ def test_the_first_steps_are_those_of_a_plain_keras_loop(one):
                 batch["mask_labels"], outputs["masked_lm"]
             )
             pairs = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                batch["next_sentence_label"], outputs["next_sentence"]
+                batch["next_sentence_labels"], outputs["next_sentence"]
             )
             loss = tf.reduce_sum(words * weights) / tf.reduce_sum(weights) + tf.reduce_mean(pairs)
         gradients = tape.gradient(loss, [v.value for v in variables])
