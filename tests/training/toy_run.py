@@ -66,9 +66,9 @@ class Tiny(Objective):
     """One word of a text from the mean of its tokens: an objective that is traced in a moment."""
 
     def __init__(self, dropout):
-        self.table = keras.layers.Embedding(VOCABULARY, 8)
+        self.table = keras.layers.Embedding(VOCABULARY, 8, name="table")
         self.drop = keras.layers.Dropout(dropout)
-        self.dense = keras.layers.Dense(VOCABULARY)
+        self.dense = keras.layers.Dense(VOCABULARY, name="dense")
         ids = keras.Input((LENGTH,), dtype="int32")
         mean = keras.ops.mean(self.table(ids), axis=1)
         super().__init__([keras.Model(ids, self.dense(self.drop(mean)))])
