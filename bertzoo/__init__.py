@@ -14,6 +14,7 @@ _PUBLIC = {
     "BytePairTokenizer": "bertzoo.tokenizers.byte_pair",
     "HeadConfig": "bertzoo.config",
     "MaskedLM": "bertzoo.tasks.masked_lm",
+    "MultipleChoice": "bertzoo.tasks.multiple_choice",
     "Preprocessor": "bertzoo.preprocessing.preprocessor",
     "QuestionAnswerer": "bertzoo.tasks.question_answerer",
     "SentencePieceTokenizer": "bertzoo.tokenizers.sentence_piece",
@@ -31,7 +32,7 @@ _PUBLIC = {
 }
 
 # Parts of the package that are used by their own name, as `bertzoo.adapt.add_tokens`.
-_PARTS = ("adapt",)
+_PARTS = ("adapt", "metrics", "readers")
 
 __all__ = sorted(_PUBLIC)
 

@@ -13,6 +13,7 @@ PUBLIC = [
     "BytePairTokenizer",
     "HeadConfig",
     "MaskedLM",
+    "MultipleChoice",
     "Preprocessor",
     "QuestionAnswerer",
     "SentencePieceTokenizer",
@@ -29,7 +30,14 @@ PUBLIC = [
     "upload_preset",
 ]
 
-TASKS = ["MaskedLM", "QuestionAnswerer", "TextClassifier", "TextEmbedder", "TokenClassifier"]
+TASKS = [
+    "MaskedLM",
+    "MultipleChoice",
+    "QuestionAnswerer",
+    "TextClassifier",
+    "TextEmbedder",
+    "TokenClassifier",
+]
 
 
 def test_the_public_names_are_these():
