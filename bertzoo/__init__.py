@@ -32,7 +32,16 @@ _PUBLIC = {
 }
 
 # Parts of the package that are used by their own name, as `bertzoo.adapt.add_tokens`.
-_PARTS = ("adapt", "metrics", "readers")
+_PARTS = (
+    "adapt",
+    "looking",
+    "losses",
+    "metrics",
+    "optimizers",
+    "readers",
+    "reports",
+    "training",
+)
 
 __all__ = sorted(_PUBLIC)
 

@@ -112,7 +112,7 @@ class BackboneConfig(Config):
         vocabulary_size: Rows of the token table, V.
         num_layers: Encoder layers applied, L (shared layers count each time they run).
         hidden_dim: Width of the encoder, D.
-        num_heads: Attention heads per layer, N; divides `hidden_dim`.
+        num_heads: Attention heads per layer, N; divides `hidden_dim`, or `head_dim` is given.
         intermediate_dim: Width of the feed-forward layer, F.
         embedding_dim: Width of the embedding tables where a projection to `hidden_dim` follows
             them (ALBERT, ELECTRA-small); None means `hidden_dim` and no projection.
@@ -123,6 +123,9 @@ class BackboneConfig(Config):
         num_groups: Groups of layers that share weights (ALBERT 1); None means that every layer
             has its own.
         num_inner_layers: Layers inside a group, all run at each of the `num_layers` steps.
+        head_dim: Width of one attention head, H; None means `hidden_dim / num_heads`. A number
+            says that heads were pruned: queries, keys and values are then `num_heads * head_dim`
+            wide, and not `hidden_dim`.
         activation: Of the feed-forward layer: `gelu` (erf), `gelu_tanh` or `relu`.
         pooler: Whether a tanh layer on the first token gives `pooled_output`.
         dropout: Rate after embeddings, attention and feed-forward layers.
@@ -148,6 +151,7 @@ class BackboneConfig(Config):
     num_segments: int = 2
     num_groups: int | None = None
     num_inner_layers: int = 1
+    head_dim: int | None = None
     activation: str = "gelu"
     pooler: bool = True
     dropout: float = 0.1
@@ -162,7 +166,7 @@ class BackboneConfig(Config):
         self._check_choice("activation", ("gelu", "gelu_tanh", "relu"))
         for name in ("vocabulary_size", "num_layers", "hidden_dim", "num_heads",
                      "intermediate_dim", "embedding_dim", "max_sequence_length",
-                     "num_groups", "num_inner_layers"):  # fmt: skip
+                     "num_groups", "num_inner_layers", "head_dim"):  # fmt: skip
             value = getattr(self, name)
             # 2**31 - 1: ids and shapes are int32 in the graph.
             if value is not None and not 1 <= value < 2**31:
@@ -179,7 +183,9 @@ class BackboneConfig(Config):
             value = getattr(self, name)
             if not (value > 0.0 and math.isfinite(value)):
                 raise ValueError(f"BackboneConfig.{name} must be positive; got {value}.")
-        if self.hidden_dim % self.num_heads:
+        if self.head_dim is not None and self.head_dim * self.num_heads == self.hidden_dim:
+            object.__setattr__(self, "head_dim", None)  # one way to say a thing
+        if self.head_dim is None and self.hidden_dim % self.num_heads:
             raise ValueError(
                 f"hidden_dim must be a multiple of num_heads; got hidden_dim={self.hidden_dim}, "
                 f"num_heads={self.num_heads}."
@@ -198,9 +204,9 @@ class BackboneConfig(Config):
         return checkpoints.open_source(source, download=False).config
 
     @property
-    def head_dim(self) -> int:
-        """Width of one attention head, H."""
-        return self.hidden_dim // self.num_heads
+    def attention_dim(self) -> int:
+        """Width of queries, keys and values, N * H."""
+        return self.hidden_dim if self.head_dim is None else self.num_heads * self.head_dim
 
     @property
     def table_dim(self) -> int:
@@ -233,7 +239,8 @@ class BackboneConfig(Config):
         positions = self.max_sequence_length + self.position_offset
         tables = (self.vocabulary_size + positions + self.num_segments) * width + 2 * width
         projection = 0 if self.embedding_dim is None else width * hidden + hidden
-        attention = 4 * (hidden * hidden + hidden)
+        heads = self.attention_dim
+        attention = 3 * (hidden * heads + heads) + heads * hidden + hidden
         feed_forward = hidden * inner + inner + inner * hidden + hidden
         layer = attention + feed_forward + 2 * 2 * hidden  # two layer norms, gamma and beta
         pooler = hidden * hidden + hidden if self.pooler else 0

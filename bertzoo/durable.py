@@ -22,6 +22,18 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def replace_file(path: pathlib.Path, content: bytes) -> None:
+    """Write a file under another name and put it in place: a reader sees the old one or the new."""
+    temporary = temporary_beside(path, "write")
+    try:
+        write_bytes(temporary / path.name, content)
+        os.replace(temporary / path.name, path)
+        sync(path.parent)
+    finally:
+        (temporary / path.name).unlink(missing_ok=True)
+        temporary.rmdir()
+
+
 def sync(path: pathlib.Path) -> None:
     """Flush a file or directory that was written already."""
     if path.is_dir() and os.name != "posix":  # Windows has no handle to a directory

@@ -141,7 +141,7 @@ def read_folder(folder: pathlib.Path) -> dict[str, PresetInfo]:
     for path in sorted(folder.glob("*/*.yaml"), key=lambda path: path.stem):
         if path.stem in presets:
             raise ValueError(f"two preset files are called {path.stem}.yaml below {folder}.")
-        presets[path.stem] = parse_preset(_load(path), architectures, path)
+        presets[path.stem] = parse_preset(load_yaml(path), architectures, path)
     return presets
 
 
@@ -213,7 +213,7 @@ def collect_aliases(presets: typing.Mapping[str, PresetInfo]) -> dict[str, str]:
 
 
 def _read_architectures(path: pathlib.Path) -> dict[str, dict[str, typing.Any]]:
-    rows = _load(path)
+    rows = load_yaml(path)
     for name, row in rows.items():
         where = f"{path.name}, row `{name}`"
         _check(isinstance(row, dict), path.name, name, "a mapping", row)
@@ -312,7 +312,7 @@ def _check(valid, where: str, key: str, expected: str, got) -> None:
         raise ValueError(f"`{key}` in {where} must be {expected}; got {got!r}.")
 
 
-def _load(path: pathlib.Path) -> dict[str, typing.Any]:
+def load_yaml(path: pathlib.Path) -> dict[str, typing.Any]:
     """Parse a YAML file that holds one mapping; a key written twice raises."""
     yaml, loader = _yaml()
     try:

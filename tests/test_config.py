@@ -281,7 +281,7 @@ def test_layers_run_in_the_order_of_their_groups(changes, schedule):
 
 
 def test_widths_of_heads_and_tables():
-    assert (BASE.head_dim, BASE.table_dim) == (64, 768)
+    assert (BASE.attention_dim, BASE.table_dim) == (768, 768)
     assert ALBERT.table_dim == 128
 
 

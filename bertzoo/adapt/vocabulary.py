@@ -45,7 +45,7 @@ def add_tokens(task, words):
     >>> add_tokens(embedder, ["Osteotomy"]).tokenizer(["osteotomy"]).to_list()[0]
     [86]
     """
-    tokenizer = _wordpiece(task)
+    tokenizer = wordpiece_of(task, "added to")
     pieces = new_words(tokenizer, words)
     vocabulary = [*tokenizer.vocabulary, *pieces]
     # A table may have more rows than the vocabulary has words: they are taken first.
@@ -59,7 +59,7 @@ def add_tokens(task, words):
             task,
             weights,
             config=task.backbone.config.replace(vocabulary_size=size),
-            tokenizer=_with_vocabulary(tokenizer, vocabulary),
+            tokenizer=with_vocabulary(tokenizer, vocabulary),
             note=f"{len(pieces)} words were added to the vocabulary.",
         ),
         pieces,
@@ -83,7 +83,7 @@ def replace_unused_tokens(task, words):
     Raises:
         ValueError: As `add_tokens`, and if there are more words than unused tokens.
     """
-    tokenizer = _wordpiece(task)
+    tokenizer = wordpiece_of(task, "added to")
     pieces = new_words(tokenizer, words)
     free = [index for index, token in enumerate(tokenizer.vocabulary) if UNUSED.fullmatch(token)]
     if len(pieces) > len(free):
@@ -100,7 +100,7 @@ def replace_unused_tokens(task, words):
         rebuild(
             task,
             weights,
-            tokenizer=_with_vocabulary(tokenizer, vocabulary),
+            tokenizer=with_vocabulary(tokenizer, vocabulary),
             note=f"{len(pieces)} unused tokens were replaced by words.",
         ),
         pieces,
@@ -140,18 +140,20 @@ def new_words(tokenizer, words):
     return found
 
 
-def _wordpiece(task):
+def wordpiece_of(task, change):
+    """Return a task's WordPiece tokenizer, whose vocabulary is to be changed; else raise."""
     if task.tokenizer is None:
         raise ValueError("this task has no tokenizer, so there is no vocabulary to change.")
     if not isinstance(task.tokenizer, WordPieceTokenizer):
         raise ValueError(
-            f"words can be added to WordPiece vocabularies; this one is "
+            f"WordPiece vocabularies can be {change}; this one is "
             f"{task.tokenizer.config.kind}, whose tokens come from merges or scores."
         )
     return task.tokenizer
 
 
-def _with_vocabulary(tokenizer, vocabulary):
+def with_vocabulary(tokenizer, vocabulary):
+    """Return a tokenizer with other tokens and the same settings."""
     return WordPieceTokenizer(**{**tokenizer.arguments(), "vocabulary": vocabulary})
 
 

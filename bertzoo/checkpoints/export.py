@@ -79,6 +79,12 @@ def export_checkpoint(
             weights=opened.all_weights(),
             info=opened.info,
         )
+    if opened.config.head_dim is not None:
+        raise ValueError(
+            f"{format} cannot express {opened.name}: its heads were pruned to "
+            f"{opened.config.num_heads} of width {opened.config.head_dim}, and other libraries "
+            f"split the width {opened.config.hidden_dim} among the heads. Keep it as a preset."
+        )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ValueError(f"{target} is there and not empty; choose another directory.")
     with preset_directory.new_directory(target) as temporary:

@@ -58,7 +58,8 @@ def write(
         config: The encoder.
         heads: By kind.
         tokenizer: None where there is none.
-        info: Any of `description`, the keys of `FACTS`, and `metrics` (name -> number).
+        info: Any of `description`, the keys of `FACTS`, `metrics` (name -> number) and `training`,
+            a passage of Markdown on the run that made it.
         address: Where it can be loaded from, for the example; None for the directory.
 
     Example:
@@ -74,6 +75,8 @@ def write(
     if info.get("metrics"):
         lines += ["", "## Metrics", "", "| metric | value |", "|---|---|"]
         lines += [f"| {metric} | {value} |" for metric, value in info["metrics"].items()]
+    if info.get("training"):
+        lines += ["", "## Training", "", str(info["training"])]
     lines += ["", "## Network", ""]
     lines += [
         f"- {config.parameter_count():,} parameters in the encoder"

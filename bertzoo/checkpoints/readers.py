@@ -11,17 +11,34 @@ import json
 import math
 import pathlib
 import re
-import typing
 
-# numpy has no bfloat16; with ml_dtypes (which TensorFlow and Keras bring) safetensors reads it.
+# numpy has no bfloat16; TensorFlow and Keras bring ml_dtypes, which has.
 import ml_dtypes
 import numpy as np
 
 FLOATS = (np.float32, np.float16, np.float64, ml_dtypes.bfloat16)
 
 
+# Names of the format's types; numpy has no other floats than these.
+_SAFETENSORS_TYPES = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+
+
 class SafetensorsReader:
     """One `model.safetensors`, or the shards that an index names.
+
+    The library checks the file; the arrays are read by their places in it, since what the library
+    maps into memory stays there and a model would take twice its size while it loads.
 
     Args:
         path: The safetensors file, or `*.safetensors.index.json`.
@@ -30,34 +47,47 @@ class SafetensorsReader:
     def __init__(self, path: pathlib.Path):
         self.path = path
         files = [path] if path.suffix == ".safetensors" else shards(path)
-        self._handles: dict[str, typing.Any] = {}
+        self._places: dict[str, tuple[pathlib.Path, str, int]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
         for file in files:
-            handle = _open_safetensors(file)
-            for name in handle.keys():  # noqa: SIM118 (a handle, not a dict)
+            header, start = _safetensors_header(file)
+            for name, entry in header.items():
                 if name in self.shapes:
                     raise ValueError(f"{path}: the shards hold the tensor `{name}` twice.")
-                self._handles[name] = handle
-                self.shapes[name] = tuple(handle.get_slice(name).get_shape())
+                self._places[name] = (file, entry["dtype"], start + entry["data_offsets"][0])
+                self.shapes[name] = tuple(entry["shape"])
 
     def read(self, name: str) -> np.ndarray:
         """Return one tensor as stored."""
-        return self._handles[name].get_tensor(name)
+        file, kind, offset = self._places[name]
+        if kind not in _SAFETENSORS_TYPES:
+            raise ValueError(f"{file}: `{name}` has the type {kind}, which weights do not have.")
+        shape = self.shapes[name]
+        size = math.prod(shape)
+        values = np.fromfile(file, _SAFETENSORS_TYPES[kind], size, offset=offset)
+        if values.size != size:
+            raise ValueError(f"{file} ends within `{name}`; copy or download it again.")
+        return values.reshape(shape)
 
 
-def _open_safetensors(path: pathlib.Path):
+def _safetensors_header(path: pathlib.Path) -> tuple[dict, int]:
+    """Return name -> entry of a checked file's header, and where its arrays begin."""
     import safetensors
 
     try:
-        handle = safetensors.safe_open(path, framework="np")
-        # The library has checked the length; of a name given twice it keeps the last.
+        # It checks sizes, types and that the arrays fill the file without gap or overlap.
+        with safetensors.safe_open(path, framework="np"):
+            pass
         with open(path, "rb") as file:
-            json.loads(file.read(int.from_bytes(file.read(8), "little")), object_pairs_hook=_unique)
-        return handle
+            size = int.from_bytes(file.read(8), "little")
+            # Of a name given twice the library keeps the last.
+            header = json.loads(file.read(size), object_pairs_hook=_unique)
     except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not a whole safetensors file ({error}); copy or download it again."
         ) from error
+    header.pop("__metadata__", None)
+    return header, 8 + size
 
 
 def shards(index: pathlib.Path) -> list[pathlib.Path]:

@@ -38,8 +38,9 @@ def variable_shapes(
     if config.embedding_dim is not None:
         shapes |= _dense("embeddings/projection", e, d)
     for layer in range(config.num_distinct_layers):
-        for name in ("query", "key", "value", "output"):
-            shapes |= _dense(f"layer_{layer}/attention/{name}", d, d)
+        for name in ("query", "key", "value"):
+            shapes |= _dense(f"layer_{layer}/attention/{name}", d, config.attention_dim)
+        shapes |= _dense(f"layer_{layer}/attention/output", config.attention_dim, d)
         shapes |= _norm(f"layer_{layer}/attention_norm", d)
         shapes |= _dense(f"layer_{layer}/intermediate", d, f)
         shapes |= _dense(f"layer_{layer}/output", f, d)

@@ -14,8 +14,9 @@ import sys
 
 from bertzoo import __version__
 
-# Ends of the process: nothing wrong, the user's mistake (as argparse's own), interrupted.
-DONE, MISTAKE, INTERRUPTED = 0, 2, 130
+# Ends of the process: nothing wrong, the user's mistake (as argparse's own), interrupted, and (as
+# EX_TEMPFAIL of sysexits.h) a training run that was told to stop and saved: run it again.
+DONE, MISTAKE, INTERRUPTED, RUN_AGAIN = 0, 2, 130, 75
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     module, function = options.run.split(":")
     try:
-        getattr(importlib.import_module(module), function)(options)
+        code = getattr(importlib.import_module(module), function)(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"bertzoo {options.verb}: {sentence(error)}", file=sys.stderr)
         return MISTAKE
-    return DONE
+    return code or DONE
 
 
 def sentence(error: Exception) -> str:
@@ -116,6 +117,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_source(command)
     _add_texts(command)
     command.add_argument("--output", metavar="FILE", help="write the vectors to this .npy file")
+    command.add_argument(
+        "--projector", metavar="FOLDER", help="write them for TensorBoard's projector"
+    )
     command = verb("fill", "texts:fill", "Fill the [MASK] in texts.")
     _add_source(command)
     _add_texts(command)
@@ -123,6 +127,17 @@ def build_parser() -> argparse.ArgumentParser:
     command = verb("predict", "texts:predict", "Classify texts with a fine-tuned checkpoint.")
     _add_source(command)
     _add_texts(command)
+
+    command = verb("look", "looking:look", "Look inside: attention and similarity as a page.")
+    _add_source(command)
+    _add_texts(command)
+    command.add_argument("--pair", metavar="TEXT", help="a second text, as in a pair")
+    command.add_argument(
+        "--output", metavar="FILE", default="page.html", help="page to write (default page.html)"
+    )
+    command.add_argument(
+        "--max-tokens", type=int, default=64, metavar="T", help="cut longer texts (default 64)"
+    )
 
     command = verb("convert", "convert:convert", "Write a checkpoint in another format.")
     _add_source(command)
@@ -154,6 +169,17 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--training-data", metavar="TEXT", help="for the model card")
     command.add_argument(
         "--metric", metavar="NAME=NUMBER", action="append", default=[], help="for the model card"
+    )
+    command = verb("train", "train:train", "Run a recipe; again, to go on where it stopped.")
+    command.add_argument("recipe", help="YAML file, or a name such as pretrain/bert_base")
+    command.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="change a value: a.b=c"
+    )
+    command.add_argument("--smoke", action="store_true", help="a run of seconds, to try it out")
+    command.add_argument("--dry-run", action="store_true", help="print the plan and do nothing")
+    command.add_argument("--resume", action="store_true", help="refuse to start anew")
+    command.add_argument(
+        "--force", action="store_true", help="go on with a changed recipe or lost checkpoints"
     )
     verb("doctor", "doctor:doctor", "Say what is installed, and what is missing for what.")
     return parser

@@ -68,6 +68,11 @@ def embed(options) -> None:
     with _working(options, len(texts)):
         task = TextEmbedder.from_preset(options.source, format=options.format)
         vectors = task.predict(texts)
+    if options.projector:
+        from bertzoo.looking.projector import save_projector
+
+        save_projector(options.projector, vectors, texts)
+        remark(f"to look at them: tensorboard --logdir {options.projector}")
     if options.output:
         import numpy as np
 
@@ -75,6 +80,10 @@ def embed(options) -> None:
         structured = {"file": options.output, "shape": list(vectors.shape)}
         plain = f"{options.output}: {vectors.shape[0]} vectors of {vectors.shape[1]} numbers"
         answer(options, plain, structured)
+        return
+    if options.projector:
+        structured = {"folder": options.projector, "shape": list(vectors.shape)}
+        answer(options, f"{options.projector}: {len(vectors)} vectors", structured)
         return
     numbers = [[round(float(number), 6) for number in vector] for vector in vectors]
     plain = "\n".join(" ".join(f"{number:.6f}" for number in vector) for vector in numbers)

@@ -37,36 +37,42 @@ class SelfAttention(keras.layers.Layer):
 
     Args:
         hidden_dim: D.
-        num_heads: N; divides D.
+        num_heads: N.
+        head_dim: H; None for D / N.
         dropout: Rate on the probabilities.
         initializer: Of the kernels.
 
     Call with `hidden` `[B * T, D]` and an additive `mask` that broadcasts to `[B, N, T, T]`.
-    Returns a dict: `output` `[B * T, D]`; `query`, `key`, `value` `[B, N, T, H]`; and
-    `attention_scores` (scaled and masked) and `attention_probabilities` `[B, N, T, T]`.
+    Returns a dict: `output` `[B * T, D]`; `query`, `key`, `value` `[B, N, T, H]`;
+    `attention_scores` (scaled and masked) and `attention_probabilities` `[B, N, T, T]`; and
+    `context` `[B * T, N * H]`, what the heads give before they are joined.
     """
 
-    def __init__(self, hidden_dim, num_heads, dropout=0.0, initializer="zeros", **kwargs):
+    def __init__(
+        self, hidden_dim, num_heads, dropout=0.0, initializer="zeros", head_dim=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads
-        self.head_dim = hidden_dim // num_heads
+        self.head_dim = head_dim or hidden_dim // num_heads
+        self.attention_dim = num_heads * self.head_dim
 
-        def dense(name):
+        def dense(units, name):
             return keras.layers.Dense(
-                hidden_dim, kernel_initializer=initializer, name=name, dtype=self.dtype_policy
+                units, kernel_initializer=initializer, name=name, dtype=self.dtype_policy
             )
 
-        self.query_dense = dense("query")
-        self.key_dense = dense("key")
-        self.value_dense = dense("value")
-        self.output_dense = dense("output")
+        self.query_dense = dense(self.attention_dim, "query")
+        self.key_dense = dense(self.attention_dim, "key")
+        self.value_dense = dense(self.attention_dim, "value")
+        self.output_dense = dense(hidden_dim, "output")
         self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
 
     def build(self, *input_shapes, **named_shapes):
         """Build the four dense layers."""
-        for layer in (self.query_dense, self.key_dense, self.value_dense, self.output_dense):
+        for layer in (self.query_dense, self.key_dense, self.value_dense):
             layer.build((None, self.hidden_dim))
+        self.output_dense.build((None, self.attention_dim))
 
     def call(self, hidden, mask, training=None):
         """Attend; see the class."""
@@ -79,7 +85,7 @@ class SelfAttention(keras.layers.Layer):
         probabilities = self._softmax(scores)
         context = ops.matmul(self.dropout(probabilities, training=training), value)
         context = ops.transpose(context, (0, 2, 1, 3))  # (B, N, T, H) -> (B, T, N, H)
-        context = ops.reshape(context, (-1, self.hidden_dim))  # -> (R, D)
+        context = ops.reshape(context, (-1, self.attention_dim))  # -> (R, N * H)
         return {
             "output": self.output_dense(context),
             "query": query,
@@ -87,6 +93,7 @@ class SelfAttention(keras.layers.Layer):
             "value": value,
             "attention_scores": scores,
             "attention_probabilities": probabilities,
+            "context": context,
         }
 
     def _softmax(self, scores):

@@ -21,9 +21,11 @@ class EncoderLayer(keras.layers.Layer):
         attention_dropout: Rate on attention probabilities.
         layer_norm_epsilon: Added to the variance.
         initializer: Of the kernels.
+        head_dim: H; None for D / N.
 
     Call with `hidden` `[B * T, D]` and an additive `mask`; returns the dict of
-    `SelfAttention` with `hidden_state` `[B * T, D]` in the place of `output`.
+    `SelfAttention` with `hidden_state` `[B * T, D]` in the place of `output`, and `intermediate`
+    `[B * T, F]`, what the feed-forward layer's inner units give.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class EncoderLayer(keras.layers.Layer):
         attention_dropout=0.0,
         layer_norm_epsilon=1.0e-12,
         initializer="zeros",
+        head_dim=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -43,7 +46,13 @@ class EncoderLayer(keras.layers.Layer):
         self.intermediate_dim = intermediate_dim
         policy = {"dtype": self.dtype_policy}
         self.attention = SelfAttention(
-            hidden_dim, num_heads, attention_dropout, initializer, name="attention", **policy
+            hidden_dim,
+            num_heads,
+            attention_dropout,
+            initializer,
+            head_dim,
+            name="attention",
+            **policy,
         )
         self.attention_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, name="attention_norm", **policy
@@ -77,7 +86,8 @@ class EncoderLayer(keras.layers.Layer):
         result = self.attention(hidden, mask, training=training)
         attended = self.dropout(result.pop("output"), training=training)
         hidden = self.attention_norm(attended + hidden)
-        forward = self.output_dense(self.intermediate_dense(hidden))
+        result["intermediate"] = self.intermediate_dense(hidden)
+        forward = self.output_dense(result["intermediate"])
         forward = self.dropout(forward, training=training)
         result["hidden_state"] = self.output_norm(forward + hidden)
         return result
@@ -93,6 +103,8 @@ class EncoderLayer(keras.layers.Layer):
             "value": projected,
             "attention_scores": (batch, heads, length, length),
             "attention_probabilities": (batch, heads, length, length),
+            "context": (hidden.shape[0], self.attention.attention_dim),
+            "intermediate": (hidden.shape[0], self.intermediate_dim),
             "hidden_state": hidden.shape,
         }
         return {name: keras.KerasTensor(shape, dtype=dtype) for name, shape in shapes.items()}

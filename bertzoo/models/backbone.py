@@ -21,6 +21,8 @@ TAPS = (
     "query",
     "key",
     "value",
+    "context",
+    "intermediate",
 )
 
 
@@ -137,6 +139,7 @@ class Backbone(Adaptable, IdsModel):
                 attention_dropout=config.attention_dropout,
                 layer_norm_epsilon=config.layer_norm_epsilon,
                 initializer=initializer,
+                head_dim=config.head_dim,
                 dtype=dtype,
                 name=f"layer_{index}",
             )
@@ -192,7 +195,9 @@ class Backbone(Adaptable, IdsModel):
             names: Any of `hidden_states` (L + 1 of `[B, T, D]`, the first from the embeddings),
                 `attention_scores` and `attention_probabilities` (L of `[B, N, T, T]`; scores
                 are scaled and have the mask added), `query`, `key`, `value`
-                (L of `[B, N, T, H]`).
+                (L of `[B, N, T, H]`); token-major, as they run and as gradients can be taken to
+                them, `context` (what the heads give, L of `[B * T, N * H]`) and `intermediate`
+                (of the feed-forward layer, L of `[B * T, F]`).
 
         Returns:
             A model with the backbone's inputs and a dict of its outputs and one list a name.

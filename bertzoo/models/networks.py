@@ -55,10 +55,39 @@ class Network(Adaptable, IdsModel):
             inputs["mask_positions"] = keras.Input((None,), dtype="int32", name="mask_positions")
         outputs = _OUTPUTS[head.kind](backbone, head, initializer, inputs, encoded)
         super().__init__(inputs=inputs, outputs=outputs, name=name)
+        self._encoded = encoded
         self.backbone = backbone
         self.head = head
         self.max_sequence_length = backbone.max_sequence_length
         self.trainable = trainable
+
+    def tap(self, *names):
+        """Return a `keras.Model` on the same variables that also gives inner tensors.
+
+        Args:
+            names: As for `Backbone.tap`.
+
+        Returns:
+            A model with the network's inputs and a dict: the backbone's outputs and taps, and
+            the head's output as `logits` (of a text embedder `embedding`; of a question answerer
+            `start_logits` and `end_logits`).
+
+        Example:
+        >>> network = Network(Backbone.from_preset("bert_toy"), HeadConfig("question_answerer"))
+        >>> sorted(network.tap("value")({"token_ids": np.array([[2, 7, 9, 3]])}))
+        ['end_logits', 'pooled_output', 'sequence_output', 'start_logits', 'value']
+        """
+        ids = {name: self.input[name] for name in self.backbone.input}
+        outputs = self.backbone.tap(*names)(ids)
+        # A list: Keras wants the keys of a dict to be the names of inner tensors.
+        inner = [*self.input.values(), *self._encoded.values()]
+        head = keras.Model(inner, self.output, name=f"{self.name}_head")
+        found = head([*self.input.values(), *(outputs[name] for name in self._encoded)])
+        if not isinstance(found, dict):
+            found = {"embedding" if self.head.kind == "text_embedder" else "logits": found}
+        tapped = IdsModel(self.input, {**outputs, **found}, name=f"{self.name}_tapped")
+        tapped.max_sequence_length = self.max_sequence_length
+        return tapped
 
     def get_config(self):
         """Return what `from_config` needs; weights are not in it."""

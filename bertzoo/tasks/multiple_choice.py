@@ -9,10 +9,10 @@ from keras import ops
 
 from bertzoo import checkpoints
 from bertzoo.models import networks
+from bertzoo.optimizers.adamw import AdamW
 from bertzoo.tasks import datasets, groups
 from bertzoo.tasks.labels import LabelEncoder
 from bertzoo.tasks.task import Task
-from bertzoo.tasks.text_classifier import FineTuningAdamW
 
 # B batch  K choices  T length  N texts
 
@@ -104,7 +104,7 @@ class MultipleChoice(Task):
             **kwargs: As for `keras.Model.compile`; `jit_compile` is False by default.
         """
         if isinstance(optimizer, str) and optimizer == "auto":
-            optimizer = FineTuningAdamW(5.0e-5, weight_decay=0.01)
+            optimizer = AdamW(5.0e-5, weight_decay=0.01)
         if isinstance(loss, str) and loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         metrics = ["accuracy"] if isinstance(metrics, str) and metrics == "auto" else metrics

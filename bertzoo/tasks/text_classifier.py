@@ -7,9 +7,10 @@ import keras
 import numpy as np
 
 from bertzoo import checkpoints
+from bertzoo.losses.classifiers import MicroF1, MultiLabelCrossentropy
 from bertzoo.metrics.classification import best_f1_threshold
 from bertzoo.models import networks
-from bertzoo.models.losses import MicroF1, MultiLabelCrossentropy
+from bertzoo.optimizers.adamw import AdamW
 from bertzoo.postprocessing.labels import label_answers, label_names
 from bertzoo.tasks.labels import LabelEncoder, balanced_class_weights
 from bertzoo.tasks.multi_labels import MultiLabelEncoder, balanced_label_weights
@@ -42,18 +43,6 @@ class MultiLabelClassification(typing.NamedTuple):
 
     labels: tuple[str | int, ...]
     probabilities: dict[str | int, float]
-
-
-@keras.saving.register_keras_serializable(package="bertzoo")
-class FineTuningAdamW(keras.optimizers.AdamW):
-    """AdamW without decay on biases and layer norms, as in google-research/bert optimization.py.
-
-    A class, because Keras does not save what an optimizer leaves out.
-    """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
@@ -206,7 +195,7 @@ class TextClassifier(Task):
                 come in several lengths.
         """
         if isinstance(optimizer, str) and optimizer == "auto":
-            optimizer = FineTuningAdamW(5.0e-5, weight_decay=0.01)
+            optimizer = AdamW(5.0e-5, weight_decay=0.01)
         if isinstance(loss, str) and loss == "auto":
             loss = _LOSSES[self.problem]()
         if isinstance(metrics, str) and metrics == "auto":

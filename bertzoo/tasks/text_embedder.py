@@ -5,14 +5,14 @@ import numpy as np
 from keras import ops
 
 from bertzoo import checkpoints
+from bertzoo.losses.embedding_objectives import OBJECTIVES
 from bertzoo.metrics.correlation import pearson, spearman
 from bertzoo.metrics.retrieval import retrieval
 from bertzoo.models import networks
-from bertzoo.models.embedding_objectives import OBJECTIVES
+from bertzoo.optimizers.adamw import AdamW
 from bertzoo.tasks import datasets, groups
 from bertzoo.tasks.labels import AnyLabels, LabelEncoder, as_array
 from bertzoo.tasks.task import Task
-from bertzoo.tasks.text_classifier import FineTuningAdamW
 
 # B batch  G texts of a group  D width  N texts
 
@@ -106,13 +106,13 @@ class TextEmbedder(Task):
         Args:
             optimizer: `auto` for AdamW at 2e-5, what SBERT was trained with.
             objective: `multiple_negatives`, `cosine`, `softmax`, `triplet`, one of the layers of
-                `bertzoo.models.embedding_objectives` with arguments of its own, or `auto` to go by
+                `bertzoo.losses.embedding_objectives` with arguments of its own, or `auto` to go by
                 the data of the first `fit`.
             loss: A Keras loss of your own on vectors `[B, G, D]`, in the place of an objective.
             **kwargs: As for `keras.Model.compile`; `jit_compile` is False by default.
         """
         if isinstance(optimizer, str) and optimizer == "auto":
-            optimizer = FineTuningAdamW(2.0e-5, weight_decay=0.01)
+            optimizer = AdamW(2.0e-5, weight_decay=0.01)
         self.objective = None
         if loss is None and objective != "auto":
             self._set_objective(objective)

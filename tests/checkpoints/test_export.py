@@ -219,3 +219,16 @@ def test_roberta_is_folded_for_keras_hub(tmp_path):
         before["embeddings/position/embeddings"][2:] + before["embeddings/segment/embeddings"]
     )
     np.testing.assert_array_equal(after["embeddings/position/embeddings"], expected)
+
+
+@pytest.mark.parametrize("format", ["hf_bert", "keras_hub", "google_bert"])
+def test_pruned_heads_are_refused(format, tmp_path):
+    config = CONFIG.replace(
+        num_heads=CONFIG.num_heads - 1, head_dim=CONFIG.attention_dim // CONFIG.num_heads
+    )
+    source = preset(tmp_path, config)
+    with pytest.raises(ValueError, match=r"heads were pruned to .* of width .*Keep it as a preset"):
+        checkpoints.export_checkpoint(source, tmp_path / "out", format, allow_inexact=True)
+    assert not (tmp_path / "out").exists()
+    checkpoints.export_checkpoint(source, tmp_path / "copy", "bertzoo")
+    assert checkpoints.open_source(tmp_path / "copy").config == config

@@ -7,6 +7,8 @@ import pytest
 from tests.reference import build, cases, encoder
 
 SHAPES = {
+    "context": (21, 20),
+    "intermediate": (21, 37),
     "hidden_states": (3, 7, 20),
     "attention_scores": (3, 4, 7, 7),
     "attention_probabilities": (3, 4, 7, 7),

@@ -261,3 +261,24 @@ def test_normalized_vectors_have_length_one(row):
     _, _, inputs, _ = case(row)
     lengths = np.linalg.norm(build.to_float32(build.shared_network(row)(inputs)), axis=-1)
     np.testing.assert_allclose(lengths, 1.0, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("row", sorted(cases.HEADS))
+def test_a_tapped_network_gives_the_same_output_and_inner_tensors(row):
+    backbone, head = cases.HEADS[row]
+    config = cases.BACKBONES[backbone]
+    network = build.shared_network(row)
+    inputs = cases.random_inputs(config, head)
+    outputs = network.tap("hidden_states", "context", "intermediate")(inputs)
+    expected = network(inputs)
+    if head.kind != "question_answerer":
+        name = "embedding" if head.kind == "text_embedder" else "logits"
+        expected = {name: expected}
+    for name, value in expected.items():
+        np.testing.assert_array_equal(outputs[name], value)
+    shapes = {"context": config.hidden_dim, "intermediate": config.intermediate_dim}
+    steps = len(config.layer_schedule)
+    for name, width in shapes.items():
+        assert [tuple(x.shape) for x in outputs[name]] == [(21, width)] * steps
+    last = outputs["hidden_states"][-1]
+    np.testing.assert_array_equal(last, outputs["sequence_output"])

@@ -92,7 +92,7 @@ def test_a_loaded_classifier_still_spares_biases_from_decay(classifier, tmp_path
     spared = {
         variable.name
         for variable in loaded.trainable_variables
-        if not loaded.optimizer._use_weight_decay(variable)
+        if not loaded.optimizer.decays(variable.path)
     }
     assert spared == {"bias", "beta", "gamma"}
 

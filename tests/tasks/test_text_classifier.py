@@ -184,10 +184,15 @@ def test_one_output_is_a_regression(backbone, preprocessor):
 def test_the_default_is_fine_tuning(classifier):
     assert float(classifier.optimizer.learning_rate) == pytest.approx(5e-5)
     assert classifier.loss.get_config()["from_logits"]
+    variables = classifier.trainable_variables
+    for variable in variables:
+        variable.assign_add(np.ones(variable.shape))
+    before = [variable.numpy() for variable in variables]
+    classifier.optimizer.apply([np.zeros(v.shape, "float32") for v in variables], variables)
     decayed = {
         variable.name
-        for variable in classifier.trainable_variables
-        if classifier.optimizer._use_weight_decay(variable)
+        for variable, value in zip(variables, before, strict=True)
+        if not np.array_equal(variable.numpy(), value)
     }
     assert decayed == {"kernel", "embeddings"}
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from bertzoo.layers import embedding_losses
+from bertzoo.losses import embeddings
 
 # B groups  G vectors of a group  D width  T length  C classes
 
@@ -53,11 +53,9 @@ class MultipleNegatives(keras.layers.Layer):
             columns = [token_ids[:, i] for i in range(1, size)]
             excluded = same_texts(token_ids[:, 1], ops.concatenate(columns, axis=0))
             back = same_texts(token_ids[:, 0], token_ids[:, 0])
-        losses = embedding_losses.multiple_negatives(
-            anchors, candidates, positives, self.scale, excluded
-        )
+        losses = embeddings.multiple_negatives(anchors, candidates, positives, self.scale, excluded)
         if self.symmetric:
-            other = embedding_losses.multiple_negatives(own, anchors, positives, self.scale, back)
+            other = embeddings.multiple_negatives(own, anchors, positives, self.scale, back)
             losses = (losses + other) / 2.0
         return losses
 
@@ -92,7 +90,7 @@ class CosineSimilarity(keras.layers.Layer):
     def call(self, vectors, labels=None, token_ids=None):
         """Return the losses."""
         scores = ops.cast(labels, "float32") / self.highest_score
-        return embedding_losses.cosine_error(vectors[:, 0], vectors[:, 1], scores)
+        return embeddings.cosine_error(vectors[:, 0], vectors[:, 1], scores)
 
     def get_config(self):
         """Return what `from_config` needs."""
@@ -136,8 +134,8 @@ class SoftmaxClassification(keras.layers.Layer):
 
     def call(self, vectors, labels=None, token_ids=None):
         """Return the losses."""
-        features = embedding_losses.pair_features(vectors[:, 0], vectors[:, 1])
-        return embedding_losses.softmax_error(self.dense(features), labels)
+        features = embeddings.pair_features(vectors[:, 0], vectors[:, 1])
+        return embeddings.softmax_error(self.dense(features), labels)
 
     def get_config(self):
         """Return what `from_config` needs."""
@@ -168,9 +166,7 @@ class Triplet(keras.layers.Layer):
 
     def call(self, vectors, labels=None, token_ids=None):
         """Return the losses."""
-        return embedding_losses.triplet_error(
-            vectors[:, 0], vectors[:, 1], vectors[:, 2], self.margin
-        )
+        return embeddings.triplet_error(vectors[:, 0], vectors[:, 1], vectors[:, 2], self.margin)
 
     def get_config(self):
         """Return what `from_config` needs."""
