@@ -16,8 +16,9 @@ def pearson(true, predicted):
     """
     true, predicted = _numbers(true, predicted)
     true, predicted = true - true.mean(), predicted - predicted.mean()
-    # Norms are divided out one by one: squares of tiny numbers would underflow.
-    true, predicted = true / np.linalg.norm(true), predicted / np.linalg.norm(predicted)
+    # Scaled first: squares of tiny numbers would be 0, of huge ones infinite.
+    true, predicted = (v / np.abs(v).max() for v in (true, predicted))
+    true, predicted = (v / np.linalg.norm(v) for v in (true, predicted))
     return float(np.clip(true @ predicted, -1.0, 1.0))
 
 

@@ -65,11 +65,14 @@ class MultiLabelEncoder:
             check = _assertion(valid, f"a number from 0 to {self.num_outputs - 1}", ids.values)
             with tf.control_dependencies([check]):
                 hot = tf.one_hot(ids.values, self.num_outputs)  # (all, C)
-            return self._with_parents(tf.reduce_max(ids.with_values(hot), axis=1))
+            # The maximum of a text without labels is the smallest number there is.
+            targets = tf.maximum(tf.reduce_max(ids.with_values(hot), axis=1), 0.0)
+            return self._with_parents(targets)
         if y.dtype == tf.string:
             y = y[:, None] if y.shape.rank == 1 else y
             ids = self._ids_of_names(y)  # (B, K), -1 for padding
-            return self._with_parents(tf.reduce_max(tf.one_hot(ids, self.num_outputs), axis=1))
+            targets = tf.reduce_max(tf.one_hot(ids, self.num_outputs), axis=1)
+            return self._with_parents(tf.maximum(targets, 0.0))
         if y.shape.rank != 2 or y.shape[1] not in (None, self.num_outputs):
             raise ValueError(
                 f"labels in a dataset have the shape [B, {self.num_outputs}], or are ragged; "

@@ -328,6 +328,22 @@ class Task(Adaptable, keras.Model):
         """Print the layers, those of backbone and head by default."""
         return super().summary(*args, expand_nested=expand_nested, **kwargs)
 
+    def get_compile_config(self):
+        """Return what `compile_from_config` needs; None where it is not compiled."""
+        config = super().get_compile_config()
+        if config is None:
+            return None
+        has_state = self.optimizer is not None and self.optimizer.built
+        return {**config, "has_state": has_state}
+
+    def compile_from_config(self, config):
+        """Compile as it was when it was saved."""
+        config = keras.saving.deserialize_keras_object(config)
+        has_state = config.pop("has_state")
+        self.compile(**config)
+        if has_state:  # an optimizer that has not trained has no variables to load
+            self.optimizer.build(self.trainable_variables)
+
     def get_config(self):
         """Return what `from_config` needs, the vocabulary included; weights are not in it."""
         preprocessor = self.preprocessor

@@ -5,6 +5,7 @@ import typing
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from bertzoo import checkpoints
 from bertzoo.losses.classifiers import MicroF1, MultiLabelCrossentropy
@@ -12,6 +13,9 @@ from bertzoo.metrics.classification import best_f1_threshold
 from bertzoo.models import networks
 from bertzoo.optimizers.adamw import AdamW
 from bertzoo.postprocessing.labels import label_answers, label_names
+from bertzoo.postprocessing.pooling import check_pooling, pool_windows
+from bertzoo.preprocessing.texts import read_texts
+from bertzoo.tasks import datasets
 from bertzoo.tasks.labels import LabelEncoder, balanced_class_weights
 from bertzoo.tasks.multi_labels import MultiLabelEncoder, balanced_label_weights
 from bertzoo.tasks.task import Task
@@ -67,6 +71,7 @@ class TextClassifier(Task):
 
     def __init__(self, network, preprocessor=None, *, name=None):
         super().__init__(network, preprocessor, name=name)
+        self._windows = None
         head = network.head
         if head.problem == "multi_label":
             self._label_encoder = MultiLabelEncoder(head.labels, head.num_outputs, head.parents)
@@ -174,6 +179,22 @@ class TextClassifier(Task):
         return self.network.head.problem
 
     @property
+    def windows(self):
+        """How texts that are too long for one row are read; None for their beginning alone.
+
+        One of `mean_logits`, `max_logits`, `mean_probabilities` and `max_probabilities`: the text
+        becomes several windows that overlap, and what the network says of them is pooled. It
+        holds for `predict`, `classify` and `respond` of single texts; training reads beginnings.
+        """
+        return self._windows
+
+    @windows.setter
+    def windows(self, windows):
+        if windows is not None:
+            check_pooling(windows, self.problem)
+        self._windows = windows
+
+    @property
     def thresholds(self):
         """The probabilities from which labels are chosen, one for all or one a label, or None."""
         return self.network.head.thresholds
@@ -207,27 +228,66 @@ class TextClassifier(Task):
         kwargs = {"jit_compile": False, **kwargs}
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-    def get_compile_config(self):
-        """Return what `compile_from_config` needs."""
-        has_state = self.optimizer is not None and self.optimizer.built
-        return {**super().get_compile_config(), "has_state": has_state}
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, windows=None):
+        """Return float32 logits `[N, C]`; see `Task.predict`.
 
-    def compile_from_config(self, config):
-        """Compile as it was when it was saved."""
-        config = keras.saving.deserialize_keras_object(config)
-        has_state = config.pop("has_state")
-        self.compile(**config)
-        if has_state:  # an optimizer that has not trained has no variables to load
-            self.optimizer.build(self.trainable_variables)
+        Args:
+            x: Texts, a dict of ids, or a dataset of either.
+            batch_size: Most rows at once; None for 32.
+            verbose: As for `keras.Model.predict`.
+            steps: Batches to run, of a dataset; None for all.
+            callbacks: As for `keras.Model.predict`.
+            windows: How long texts are pooled; None for what the property `windows` says.
+        """
+        windows = windows or self.windows
+        if windows is None or not datasets.is_texts(x):
+            return super().predict(x, batch_size, verbose, steps, callbacks)
+        check_pooling(windows, self.problem)
+        texts = read_texts(x)
+        self._need_strings()
+        if texts.text_pair is not None:
+            raise ValueError("windows are of single texts; got pairs.")
+        return self._predict_pooled(texts, windows, batch_size or datasets.BATCH_SIZE)
+
+    def respond(self, text, text_pair=None):
+        """Return final answers for strings, in the graph; see `Task.respond`."""
+        if self.windows is None:
+            return super().respond(text, text_pair)
+        if text_pair is not None:
+            raise ValueError("windows are of single texts; got pairs.")
+        self._need_strings()
+        text = tf.convert_to_tensor(text, "string")
+        cut = self.preprocessor.windows(text)
+        logits = self.network(cut.features, training=False)  # (W, C)
+        pooled = pool_windows(logits, cut.text_index, tf.size(text), self.windows, self.problem)
+        return {**self.answers(pooled), "truncated": tf.zeros_like(text, "int32")}
+
+    def _predict_pooled(self, texts, windows, batch_size):
+        parts = [self._empty_output()]
+        for start in range(0, len(texts), batch_size):
+            part = texts[start : start + batch_size]
+            cut = self.preprocessor.windows(part.text)
+            lengths = cut.features["padding_mask"].numpy().sum(axis=1)
+            order = np.argsort(-lengths, kind="stable")
+            logits = np.zeros((len(order), self.network.head.num_outputs), np.float32)
+            for first in range(0, len(order), batch_size):
+                rows = order[first : first + batch_size]
+                length = int(self.preprocessor.padded_length(lengths[rows]))
+                features = {k: v.numpy()[rows, :length] for k, v in cut.features.items()}
+                logits[rows] = self.predict_on_batch(features)
+            pooled = pool_windows(logits, cut.text_index, len(part), windows, self.problem)
+            parts.append(pooled.numpy())
+        return np.concatenate(parts)
 
     def answers(self, outputs):
         """Return `label`, `probabilities` and so on of logits; see `postprocessing.labels`."""
         return label_answers(outputs, self.network.head)
 
-    def classify(self, texts, batch_size=None, verbose=0):
+    def classify(self, texts, batch_size=None, verbose=0, windows=None):
         """Return for each text a `Classification`: label, probability, all probabilities.
 
-        Of a multi-label classifier: a `MultiLabelClassification` each.
+        Of a multi-label classifier: a `MultiLabelClassification` each. `windows` pools long texts,
+        see `predict`.
 
         >>> classifier = TextClassifier.from_preset("bert_toy", labels=["sad", "happy"])
         >>> sorted(classifier.classify(["good"])[0].probabilities)
@@ -236,7 +296,7 @@ class TextClassifier(Task):
         if self.problem == "regression":
             raise ValueError("classify needs at least two classes; use predict for a regression.")
         names = self.labels or range(self.network.head.num_outputs)
-        logits = self.predict(texts, batch_size=batch_size, verbose=verbose)
+        logits = self.predict(texts, batch_size, verbose, windows=windows)
         answers = {key: tensor.numpy() for key, tensor in self.answers(logits).items()}
         results = []
         for row, best in enumerate(answers["label_id"]):

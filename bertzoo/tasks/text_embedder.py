@@ -11,7 +11,7 @@ from bertzoo.metrics.retrieval import retrieval
 from bertzoo.models import networks
 from bertzoo.optimizers.adamw import AdamW
 from bertzoo.tasks import datasets, groups
-from bertzoo.tasks.labels import AnyLabels, LabelEncoder, as_array
+from bertzoo.tasks.labels import AnyLabels, LabelEncoder, as_array, check_finite
 from bertzoo.tasks.task import Task
 
 # B batch  G texts of a group  D width  N texts
@@ -147,21 +147,14 @@ class TextEmbedder(Task):
         return sum(self.losses, ops.mean(losses))
 
     def get_compile_config(self):
-        """Return what `compile_from_config` needs."""
+        """Return what `compile_from_config` needs; None where it is not compiled."""
         config = super().get_compile_config()
         if config is None:
             return None
-        has_state = self.optimizer is not None and self.optimizer.built
         objective = self.objective and keras.saving.serialize_keras_object(self.objective)
-        return {**config, "objective": objective or "auto", "has_state": has_state}
-
-    def compile_from_config(self, config):
-        """Compile as it was when it was saved."""
-        config = keras.saving.deserialize_keras_object(config)
-        known = ("optimizer", "objective", "loss", "metrics", "weighted_metrics", "jit_compile")
-        self.compile(**{name: config[name] for name in known if name in config})
-        if config["has_state"]:
-            self.optimizer.build(self.trainable_variables)
+        known = ("optimizer", "loss", "metrics", "weighted_metrics", "jit_compile", "has_state")
+        kept = {name: config[name] for name in known if name in config}
+        return {**kept, "objective": objective or "auto"}
 
     @property
     def trainable_weights(self):
@@ -307,7 +300,8 @@ def _objective_of(x, y):
         return "multiple_negatives"
     labels = as_array(labels)
     if labels.dtype.kind == "f":
-        highest = max(1.0, float(np.nanmax(labels)) if len(labels) else 1.0)
+        check_finite(labels, "label")
+        highest = max(1.0, *labels.tolist())
         if highest > 1.0:
             raise ValueError(
                 f"scores of pairs are cosines, up to 1; the highest here is {highest:g}: divide "
