@@ -190,7 +190,10 @@ def _feature_batches(members, rows, preprocessor, columns):
 
     def features(batch, length):
         parts = [tf.gather(column, batch) for column in columns]
-        return (preprocessor.pad_some(rows, batch, length), *parts)
+        padded = preprocessor.pad_some(rows, batch, length)
+        for feature in padded.values():  # ragged tensors forget it; a TPU needs it
+            feature.set_shape([batch.shape[0], None])
+        return (padded, *parts)
 
     return members.map(features, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 

@@ -162,7 +162,10 @@ def batches_of_groups(
         first = batch[:, None] * groups.size
         flat = tf.reshape(first + tf.range(groups.size, dtype="int64"), [-1])  # (B * G,)
         packed = preprocessor.pad_some(rows, flat)
-        return (in_groups(packed, groups.size), *(tf.gather(c, batch) for c in columns))
+        grouped = in_groups(packed, groups.size)
+        for feature in grouped.values():
+            feature.set_shape([batch.shape[0], None, None])
+        return (grouped, *(tf.gather(c, batch) for c in columns))
 
     return members.map(features, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
@@ -210,6 +213,5 @@ def in_groups(features, size):
     grouped = {}
     for name, rows in features.items():
         length = tf.shape(rows)[1] if rows.shape[1] is None else rows.shape[1]
-        batch = -1 if rows.shape[0] is None else rows.shape[0] // size
-        grouped[name] = tf.reshape(rows, [batch, size, length])
+        grouped[name] = tf.reshape(rows, [-1, size, length])
     return grouped

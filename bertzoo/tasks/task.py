@@ -330,11 +330,10 @@ class Task(Adaptable, keras.Model):
 
     def get_compile_config(self):
         """Return what `compile_from_config` needs; None where it is not compiled."""
-        config = super().get_compile_config()
-        if config is None:
+        if not self.compiled:
             return None
         has_state = self.optimizer is not None and self.optimizer.built
-        return {**config, "has_state": has_state}
+        return {**super().get_compile_config(), "has_state": has_state}
 
     def compile_from_config(self, config):
         """Compile as it was when it was saved."""
