@@ -355,6 +355,10 @@ def test_a_head_says_whether_it_needs_a_pooler(head, reads):
         ({"mask_token": 3}, "mask_token"),
         ({"kind": "byte_pair", "lowercase": True}, "byte_pair tokenizers keep case"),
         ({"add_prefix_space": True}, "not a setting of wordpiece"),
+        (
+            {"kind": "sentence_piece", "special_tokens_in_text": True},
+            "special_tokens_in_text is not",
+        ),
     ],
     ids=str,
 )

@@ -16,6 +16,7 @@ import bertzoo
 PACKAGE = pathlib.Path(bertzoo.__file__).parent
 
 LEVELS = {
+    "strict_config": 0,
     "config": 0,
     "tags": 0,
     "durable": 0,
@@ -44,8 +45,9 @@ LEVELS = {
 # (module, function) -> what it may import from above: a name or a directory becomes a config.
 UPWARD = {("config", "from_preset"): {"presets", "checkpoints"}}
 
-# The one import inside a level: a source to be located is a row of a preset.
-BESIDE = {("hub", "presets")}
+# The imports inside a level: what all configurations share; a source to be located is a row of a
+# preset.
+BESIDE = {("config", "strict_config"), ("hub", "presets")}
 
 # From this level on, code may use the package by its public face.
 FACE = 5
@@ -158,7 +160,7 @@ def test_layers_and_models_never_import_tensorflow():
 
 def test_configs_and_presets_import_neither_tensorflow_nor_keras():
     heavy = {"tensorflow", "tensorflow_text", "keras"}
-    assert users_of(heavy, {"config", "durable", "presets"}) == []
+    assert users_of(heavy, {"strict_config", "config", "durable", "presets"}) == []
 
 
 def test_the_hub_imports_tensorflow_for_object_stores_alone():

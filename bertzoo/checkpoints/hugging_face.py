@@ -30,6 +30,8 @@ FORMATS = {module.CONFIG.format: module for module in FAMILIES.values()}
 
 # torch.nn.DataParallel and Lightning put these in front of a whole model's names.
 WRAPPERS = ("module.", "model.")
+# Characters of a README.md that are looked at; the front matter is its beginning.
+LONGEST_FRONT_MATTER = 100_000
 # Classes whose models transformers builds without a pooler, for directories without weights.
 NO_POOLER = ("ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering")
 
@@ -114,11 +116,14 @@ def read_card(directory: pathlib.Path) -> dict[str, typing.Any]:
     import yaml
 
     path = directory / "README.md"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    text = ""
+    if path.is_file():
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read(LONGEST_FRONT_MATTER)
     match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
     try:
         card = yaml.safe_load(match[1]) if match else {}
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a day that does not exist
         return {}  # a note for people; the model does not depend on it
     card = card if isinstance(card, dict) else {}
     return {

@@ -40,6 +40,12 @@ LICENSES = {
     "CC-BY-4.0": "Attribution 4.0 International (CC BY 4.0)",
     "CC-BY-SA-4.0": "CC BY-SA 4.0",
 }
+# Whose ids each kind of tokenizer gives, as the tests compare them.
+CONFORMANCE = {
+    "wordpiece": "tokenization.py of google-research/bert, with Unicode 14.0",
+    "byte_pair": "Hugging Face's RobertaTokenizerFast, with Unicode 16.0",
+    "sentence_piece": "tokenization.py of google-research/albert, sentencepiece up to 0.1.99",
+}
 LONGEST_LIST = 20  # labels named one by one
 
 
@@ -87,7 +93,10 @@ def write(
     ]
     if tokenizer is not None:
         case = "lower-cased" if tokenizer.lowercase else "cased"
-        lines.append(f"- Tokenizer: {tokenizer.kind}, {case}, in the TensorFlow graph")
+        lines.append(
+            f"- Tokenizer: {tokenizer.kind}, {case}, in the TensorFlow graph; its ids equal those "
+            f"of {CONFORMANCE[tokenizer.kind]}"
+        )
     for head in heads.values():
         lines.append(f"- Head: {_describe(head)}")
     lines += ["", "## Use", "", "```python", "import bertzoo as bz", ""]

@@ -170,6 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--metric", metavar="NAME=NUMBER", action="append", default=[], help="for the model card"
     )
+    _add_serving(verb)
     command = verb("train", "train:train", "Run a recipe; again, to go on where it stopped.")
     command.add_argument("recipe", help="YAML file, or a name such as pretrain/bert_base")
     command.add_argument(
@@ -191,6 +192,41 @@ def _add_source(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--format", metavar="FORMAT", help="format of a checkpoint directory (default: found)"
+    )
+
+
+def _add_serving(verb) -> None:
+    command = verb("export", "export:export", "Write a version for TensorFlow Serving.")
+    _add_source(command)
+    command.add_argument("directory", help="folder of the model; the version is a folder in it")
+    command.add_argument(
+        "--task",
+        metavar="KINDS",
+        help="what it answers, such as text_classifier; with commas, several on one encoder "
+        "(default: the one head of the checkpoint, or text_embedder)",
+    )
+    command.add_argument("--version", type=int, metavar="N", help="default: the next number")
+    command.add_argument("--pairs", action="store_true", help="it takes pairs of texts")
+    command.add_argument(
+        "--input-names",
+        default="bertzoo",
+        metavar="STYLE",
+        help="of ids: bertzoo (default), keras_hub, hugging_face or garden",
+    )
+    command.add_argument("--dtype", metavar="POLICY", help="such as bfloat16; outputs stay float32")
+    command.add_argument("--length", type=int, metavar="N", help="most tokens of a text")
+    _add_server(command)
+    command = verb("check-servable", "check_servable:check", "Check a SavedModel for a server.")
+    command.add_argument("directory", help="folder of a SavedModel, or of a model with versions")
+    _add_server(command)
+
+
+def _add_server(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--server",
+        default="2.13",
+        metavar="VERSION",
+        help="oldest TensorFlow Serving that is to load it, 2.13 (default) to 2.20",
     )
 
 

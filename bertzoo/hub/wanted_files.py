@@ -10,7 +10,9 @@ import fnmatch
 import posixpath
 import re
 
-CONFIGS = ("config.json", "bert_config.json", "albert_config.json", "params.yaml")
+CONFIGS = (
+    "config.json", "bert_config.json", "albert_config.json", "electra_config.json", "params.yaml",
+)  # fmt: skip
 TOKENIZERS = (
     "vocab.txt", "vocab_chinese.txt", "vocabulary.txt", "vocab.json", "merges.txt",
     "vocabulary.json", "vocabulary.spm", "spiece.model", "30k-clean.model", "tokenizer.model",
@@ -24,6 +26,9 @@ SENTENCE_TRANSFORMERS = (
 )
 KERAS_HUB = ("metadata.json", "task.json", "preprocessor.json", "model.weights.json")
 BERTZOO = ("preset.json", "weights.safetensors")
+FAIRSEQ = ("dict.txt", "encoder.json", "vocab.bpe")
+# Of Hugging Face: its front matter says the licence and the language.
+CARD = "README.md"
 # The first kind of weights that is there is taken, in each folder by itself.
 WEIGHTS = (
     ("model.safetensors",),
@@ -33,9 +38,10 @@ WEIGHTS = (
     ("pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin"),
     ("tf_model.h5",),
     ("*.index",),  # TensorFlow 1; its *.data files are found by the name before .index
+    ("model.pt",),  # fairseq
 )
 RELEASED = ("bert_model.ckpt.index", "model.ckpt-best.index")
-SMALL = (*CONFIGS, *TOKENIZERS, *SENTENCE_TRANSFORMERS, *KERAS_HUB, *BERTZOO)
+SMALL = (*CONFIGS, *TOKENIZERS, *SENTENCE_TRANSFORMERS, *KERAS_HUB, *BERTZOO, *FAIRSEQ)
 # Folders below the top whose files belong to the checkpoint: sentence-transformers' modules,
 # KerasHub's tokenizer, and what TF-Hub and the Model Garden have.
 FOLDERS = r"|[0-9]+_[A-Za-z0-9]+|assets|assets/[a-z_]+|variables"
@@ -61,6 +67,8 @@ def choose(names: collections.abc.Iterable[str]) -> list[str]:
         for file in files:
             if _is_one_of(file, SMALL) or file in _weights(files):
                 chosen.append(posixpath.join(folder, file))
+    if "config.json" in chosen and CARD in folders[""]:
+        chosen.append(CARD)
     return sorted(chosen)
 
 

@@ -124,18 +124,35 @@ def state_of(backbone):
     return backbone.lora, backbone.quantized
 
 
-def frozen_weights(network):
+def frozen_weights(model):
     """Return the paths of the weights that do not train, as they are without an adapter.
 
-    A `.keras` file holds the kernels with the adapter merged in, and loads as `merge_lora` leaves
-    a model.
+    Those of a network's head alone: its backbone keeps its own. A `.keras` file holds the kernels
+    with the adapter merged in, and loads as `merge_lora` leaves a model.
     """
-    weights, adapter = loading.weights_of(network), network.backbone.lora
+    backbone = _backbone_of(model)
+    weights, adapter = loading.weights_of(model), backbone.lora
+    if model is not backbone:
+        weights = _head_of(model)[1]
     frozen = {path for path, weight in weights.items() if not weight.trainable}
     if adapter is not None:
         frozen -= adapter.was_trainable
         frozen -= {path for path in frozen if path.endswith(lora.KERNELS)}
     return sorted(frozen)
+
+
+def freeze(model, frozen):
+    """Let the weights of these paths not train; of layers that have no others, the layers."""
+    paths = {id(weight): path for path, weight in loading.weights_of(model).items()}
+    frozen = set(frozen)
+    for layer in model.layers:
+        of_layer = {paths[id(weight)] for weight in layer.weights if id(weight) in paths}
+        # By its own flag, so that it can be set back: an attribute set to what it is does nothing.
+        if of_layer and of_layer <= frozen:
+            layer.trainable = False
+    for weight in model.weights:
+        if paths.get(id(weight)) in frozen:
+            weight.trainable = False
 
 
 def _backbone_of(model):

@@ -10,7 +10,7 @@ from bertzoo.layers.embeddings import Embeddings
 from bertzoo.layers.encoder_layer import EncoderLayer
 from bertzoo.layers.pooling import FirstToken
 from bertzoo.models import loading, quantization
-from bertzoo.models.adapting import Adaptable
+from bertzoo.models.adapting import Adaptable, freeze, frozen_weights
 
 # B batch  T length  R rows = B*T  D hidden_dim  N heads  H head_dim
 
@@ -258,18 +258,20 @@ class Backbone(Adaptable, IdsModel):
             "name": self.name,
             "trainable": self.trainable,
             "quantized": self.quantized,
+            "frozen": frozen_weights(self),
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         """Build from `get_config`'s dict."""
         config = dict(config)
-        quantized = config.pop("quantized", None)
+        quantized, frozen = config.pop("quantized", None), config.pop("frozen", ())
         if isinstance(config.get("dtype"), dict):
             config["dtype"] = keras.dtype_policies.deserialize(config["dtype"])
         backbone = cls(**config)
         if quantized is not None:  # so that a file with int8 kernels finds its variables
             quantization.quantize(backbone, quantized)
+        freeze(backbone, frozen)
         return backbone
 
 

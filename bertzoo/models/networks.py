@@ -8,7 +8,7 @@ from bertzoo.config import HeadConfig
 from bertzoo.layers.heads import ClassifierHead, MaskedLMHead
 from bertzoo.layers.pooling import EmbedderHead, FirstToken
 from bertzoo.models import loading
-from bertzoo.models.adapting import Adaptable
+from bertzoo.models.adapting import Adaptable, freeze, frozen_weights
 from bertzoo.models.backbone import Backbone, IdsModel, truncated_normal
 
 # B batch  T length  P predictions  D hidden_dim  V vocabulary  C classes
@@ -95,6 +95,7 @@ class Network(Adaptable, IdsModel):
             "head": self.head.to_dict(),
             "name": self.name,
             "trainable": self.trainable,
+            "frozen": frozen_weights(self),
         }
 
     @classmethod
@@ -104,7 +105,10 @@ class Network(Adaptable, IdsModel):
         config["backbone"] = keras.saving.deserialize_keras_object(
             config["backbone"], custom_objects=custom_objects
         )
-        return cls(**config)
+        frozen = config.pop("frozen", ())
+        network = cls(**config)
+        freeze(network, frozen)
+        return network
 
 
 def build_network(backbone, head, *, initializer=None, name=None):

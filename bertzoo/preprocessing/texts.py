@@ -8,6 +8,8 @@ import typing
 
 import numpy as np
 
+from bertzoo.tokenizers import utf8
+
 TEXT_KEYS = ("text", "text_pair")
 
 
@@ -152,11 +154,8 @@ def _encode(rows, column):
     # Objects: NumPy's fixed-width strings would drop NUL at the end.
     encoded = np.empty(len(rows), dtype=object)
     for index, row in enumerate(rows):
-        if isinstance(row, str):
-            # A lone surrogate has no UTF-8; the tokenizer treats its bytes as invalid ones.
-            encoded[index] = row.encode("utf-8", "surrogatepass")
-        elif isinstance(row, bytes):
-            encoded[index] = bytes(row)
+        if isinstance(row, str | bytes):
+            encoded[index] = utf8.encode(row)
         else:
             raise ValueError(
                 f"{column} {index} should be a string; got {row!r} ({type(row).__name__})."

@@ -4,7 +4,10 @@ import typing
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from bertzoo.postprocessing.fills import best_fills
+from bertzoo.preprocessing import packing
 from bertzoo.preprocessing.texts import read_texts
 from bertzoo.tasks.task import Task
 
@@ -81,6 +84,50 @@ class MaskedLM(Task):
             part = slice(start, start + batch_size)
             results += self._fill_batch(rows[part], decoded[part], counts[part], top_k, start)
         return results
+
+    def respond(self, text, text_pair=None, top_k=5):
+        """Return the most probable words for every mask token, in the graph: what a server runs.
+
+        Args:
+            text: String tensor `[B]`; the mask token marks the places.
+            text_pair: Not taken; None.
+            top_k: K, how many words for each place.
+
+        Returns:
+            A dict: `fill_token` string `[B, P, K]`, `fill_score` float32 `[B, P, K]`,
+            `fill_count` int32 `[B]` (how many of the P places a text has), `truncated` int32
+            `[B]` (1 where the text was cut: masks behind the cut are not filled).
+
+        Example:
+        >>> fills = MaskedLM.from_preset("bert_toy").respond(tf.constant(["a [MASK]", "none"]))
+        >>> fills["fill_token"].shape, fills["fill_count"].numpy().tolist()
+        (TensorShape([2, 1, 5]), [1, 0])
+        """
+        if text_pair is not None:
+            raise ValueError("masks are read in texts, not in pairs; join each pair to one text.")
+        self._need_strings(no_texts="")
+        preprocessor = self.preprocessor
+        tokens = self.tokenizer.tokenize_masked(text)
+        longest = preprocessor.sequence_length - preprocessor.form.num_special(is_pair=False)
+        truncated = tf.cast(tokens.row_lengths() > longest, tf.int32)
+        rows = packing.pack(tokens, None, preprocessor.form, preprocessor.sequence_length)
+        fills = self.fills_of_ids(preprocessor.pad(*rows), top_k)
+        return {**fills, "truncated": truncated}
+
+    def fills_of_ids(self, features, top_k=5):
+        """Return the words of `respond` for a dict of ids `[B, T]` in which mask tokens stand."""
+        is_mask = tf.equal(features["token_ids"], self.tokenizer.mask_id)  # (B, T)
+        weights = tf.cast(is_mask, tf.int32)
+        if "padding_mask" in features:
+            weights *= features["padding_mask"]
+        counts = tf.reduce_sum(weights, axis=1)  # (B,)
+        places = tf.where(weights > 0)[:, 1]  # (masks,)
+        rows = tf.RaggedTensor.from_row_lengths(tf.cast(places, tf.int32), counts, validate=False)
+        positions = rows.to_tensor()  # (B, P)
+        weights = tf.sequence_mask(counts, tf.shape(positions)[1], dtype=tf.int32)
+        logits = self.network({**features, "mask_positions": positions}, training=False)
+        with tf.device("CPU:0"):  # strings
+            return best_fills(logits, weights, tf.constant(self.tokenizer.vocabulary), top_k)
 
     @property
     def _mask(self):

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from bertzoo.models import loading, networks
-from bertzoo.models.adapting import Adaptable, frozen_weights, state_of
+from bertzoo.models.adapting import Adaptable, state_of
 from bertzoo.preprocessing import bucketing
 from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
 from bertzoo.preprocessing.texts import is_ids, read_texts
@@ -321,7 +321,7 @@ class Task(Adaptable, keras.Model):
             "network": keras.saving.serialize_keras_object(self.network),
             "preprocessor": preprocessor and keras.saving.serialize_keras_object(preprocessor),
             "name": self.name,
-            "frozen": frozen_weights(self.network),
+            "info": dict(self._info),
         }
 
     @classmethod
@@ -332,11 +332,9 @@ class Task(Adaptable, keras.Model):
             config[key] = keras.saving.deserialize_keras_object(
                 config[key], custom_objects=custom_objects
             )
-        frozen = config.pop("frozen")
+        info = config.pop("info", {})
         task = cls(**config)
-        weights = loading.weights_of(task.network)
-        for path in frozen:
-            weights[path].trainable = False
+        task._info = dict(info)
         return task
 
     # === Inside ===

@@ -6,13 +6,13 @@ import abc
 import importlib
 import os
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import tensorflow as tf
 
 from bertzoo.config import TokenizerConfig, nearest
+from bertzoo.tokenizers import utf8
 from bertzoo.tokenizers.vocabulary import MAX_TOKEN_BYTES, check_vocabulary, write_vocabulary
 
 # The roles of special tokens: `<role>_token` in the config, `<role>_id` here.
@@ -24,7 +24,6 @@ TOKENIZERS = {
     "byte_pair": ("bertzoo.tokenizers.byte_pair", "BytePairTokenizer"),
     "sentence_piece": ("bertzoo.tokenizers.sentence_piece", "SentencePieceTokenizer"),
 }
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Tokenizer(abc.ABC):
@@ -43,7 +42,6 @@ class Tokenizer(abc.ABC):
     Attributes:
         config: The `TokenizerConfig`.
         vocabulary: The tokens, a list.
-        special_tokens_in_text: Whether special tokens in a text become their ids.
         resources: A `tf.Module` that a graph to be saved must hold, or None.
         start_id, end_id, pad_id, unknown_id, mask_id: Ids of the special tokens.
 
@@ -64,7 +62,6 @@ class Tokenizer(abc.ABC):
     SETTINGS: ClassVar[tuple[str, ...]] = ()
     # No token may be longer; None for no limit.
     max_token_bytes: int | None = MAX_TOKEN_BYTES
-    special_tokens_in_text = False
     resources: tf.Module | None = None
 
     def __init__(
@@ -124,7 +121,6 @@ class Tokenizer(abc.ABC):
         """Return what the class takes to build the tokenizer again, ready for JSON."""
         return {
             "vocabulary": list(self.vocabulary),
-            "special_tokens_in_text": self.special_tokens_in_text,
             **{name: getattr(self.config, name) for name in self.SETTINGS},
         }
 
@@ -239,14 +235,13 @@ def tokenizer_class(kind: str) -> type[Tokenizer]:
 def as_texts(texts) -> tf.Tensor:
     """Return texts as a string tensor of rank 0 or 1.
 
-    Python strings become UTF-8. A lone surrogate, which UTF-8 cannot hold, becomes U+FFFD: one
-    code point too, so offsets stay right, and one that BERT deletes.
+    Python strings become UTF-8, as `utf8.encode` does it.
 
     Raises:
         ValueError: if something is not a string, or texts are nested.
     """
     if isinstance(texts, str | bytes):
-        return tf.constant(_as_bytes(texts))
+        return tf.constant(utf8.encode(texts))
     if tf.is_tensor(texts) or isinstance(texts, tf.RaggedTensor):
         if texts.dtype != tf.string or texts.shape.rank is None or texts.shape.rank > 1:
             raise ValueError(
@@ -267,7 +262,7 @@ def as_texts(texts) -> tf.Tensor:
             raise ValueError(
                 f"texts must be strings; row {row} is {text!r} ({type(text).__name__})."
             )
-    return tf.constant([_as_bytes(text) for text in texts], tf.string)
+    return tf.constant([utf8.encode(text) for text in texts], tf.string)
 
 
 def as_ids(ids) -> tf.Tensor | tf.RaggedTensor:
@@ -282,15 +277,6 @@ def as_ids(ids) -> tf.Tensor | tf.RaggedTensor:
     if not ids.dtype.is_integer:
         raise ValueError(f"token ids must be integers; got {ids.dtype.name}.")
     return tf.cast(ids, tf.int32)
-
-
-def _as_bytes(text: str | bytes) -> bytes:
-    if isinstance(text, bytes):
-        return text
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        return _LONE_SURROGATE.sub("\ufffd", text).encode("utf-8")
 
 
 def _rebuild(cls: type[Tokenizer], arguments: dict) -> Tokenizer:

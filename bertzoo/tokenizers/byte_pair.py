@@ -86,7 +86,9 @@ class BytePairTokenizer(Tokenizer):
         "vocabulary": "a vocabulary file (vocab.json or vocabulary.json)",
         "merges": "a file of merges (merges.txt)",
     }
-    SETTINGS = ("add_prefix_space", *SPECIAL_TOKENS, "sequence_length")
+    SETTINGS = (
+        "add_prefix_space", "special_tokens_in_text", *SPECIAL_TOKENS, "sequence_length",
+    )  # fmt: skip
     max_token_bytes = None
 
     def __init__(
@@ -107,6 +109,7 @@ class BytePairTokenizer(Tokenizer):
         config = TokenizerConfig(
             kind="byte_pair",
             add_prefix_space=add_prefix_space,
+            special_tokens_in_text=special_tokens_in_text,
             start_token=start_token,
             end_token=end_token,
             pad_token=pad_token,
@@ -127,7 +130,6 @@ class BytePairTokenizer(Tokenizer):
         super().__init__(config, vocabulary, vocabulary_size, where)
         check_merges(self.vocabulary, merges, where)
         self.merges = merges
-        self.special_tokens_in_text = special_tokens_in_text
         if special_tokens_in_text and add_prefix_space:
             raise ValueError(
                 "special_tokens_in_text and add_prefix_space do not go together: it would be "
@@ -243,6 +245,27 @@ class BytePairTokenizer(Tokenizer):
             texts, _ = self._with_prefix(offsets.drop_invalid_bytes(as_texts(texts)))
             words, row_splits, _ = self._find_words(texts)
             return tf.RaggedTensor.from_row_splits(words, row_splits, validate=False)
+
+    def continues_word(self, ids):
+        """Return whether each token continues the word of the token before it: it has no space.
+
+        This is fairseq's rule for RoBERTa's whole-word masks; punctuation belongs to the word that
+        it stands behind, and the first word of a text looks as if it continued one.
+
+        Args:
+            ids: Integers of any shape, ragged or not.
+
+        Returns:
+            Booleans of the same shape; false for special tokens.
+        """
+        with tf.device("CPU:0"):
+            special = tf.constant(self.special_ids)
+
+            def continues(flat):
+                spaced = tf.gather(self._spaces[:, 0] > 0, flat)
+                return ~spaced & tf.reduce_all(flat[..., None] != special, axis=-1)
+
+            return tf.ragged.map_flat_values(continues, as_ids(ids))
 
     def detokenize(self, ids):
         """Return the text of ids; start, end and pad tokens are left out.

@@ -134,8 +134,7 @@ class SentencePieceTokenizer(Tokenizer):
     def arguments(self) -> dict:
         """Return what `from_arguments` takes to build the tokenizer again, ready for JSON."""
         content = base64.b64encode(self._model.content).decode("ascii")
-        settings = {name: getattr(self.config, name) for name in self.SETTINGS}
-        return {"vocabulary": content, **settings}
+        return {**super().arguments(), "vocabulary": content}
 
     @classmethod
     def from_arguments(cls, arguments: Mapping) -> SentencePieceTokenizer:

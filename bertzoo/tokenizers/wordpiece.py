@@ -66,7 +66,9 @@ class WordPieceTokenizer(Tokenizer):
     """
 
     FILES = {"vocabulary": "a vocabulary file (vocab.txt or vocabulary.txt)"}  # noqa: RUF012
-    SETTINGS = ("lowercase", "strip_accents", *SPECIAL_TOKENS, "sequence_length")
+    SETTINGS = (
+        "lowercase", "strip_accents", "special_tokens_in_text", *SPECIAL_TOKENS, "sequence_length",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -87,6 +89,7 @@ class WordPieceTokenizer(Tokenizer):
             kind="wordpiece",
             lowercase=lowercase,
             strip_accents=strip_accents,
+            special_tokens_in_text=special_tokens_in_text,
             start_token=start_token,
             end_token=end_token,
             pad_token=pad_token,
@@ -99,7 +102,6 @@ class WordPieceTokenizer(Tokenizer):
             where = str(pathlib.Path(vocabulary))
             vocabulary = read_vocabulary(vocabulary)
         super().__init__(config, vocabulary, vocabulary_size, where)
-        self.special_tokens_in_text = special_tokens_in_text
         self._special_tokens = self._find_special_tokens() if special_tokens_in_text else []
         model = wordpiece_model.build_wordpiece_model(
             self.vocabulary,

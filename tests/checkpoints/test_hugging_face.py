@@ -447,6 +447,9 @@ def test_reading_a_name_twice_from_shards_raises(tmp_path):
          {"license": "apache-2.0", "language": "en"}),
         ("---\nlicense: mit\nlanguage:\n- en\n- de\n---\n", {"license": "mit"}),
         ("---\nlicense: [\n---\n", {}),
+        ("---\nlicense: mit\ndate: 2021-13-45\n---\n", {}),
+        ("---\nlicense: " + "[" * 50_000 + "\n---\n", {}),
+        ("---\nlicense: mit\n" + "#" * 200_000 + "\n---\n", {}),
         ("# No front matter\n", {}),
     ],
 )  # fmt: skip

@@ -57,6 +57,7 @@ def test_the_model_card_says_what_is_known(logged_in, preset):
     assert front["pipeline_tag"] == "sentence-similarity"
     for line in ("- License: CC-BY-4.0", "- Training data: three sentences", "| accuracy | 0.5 |",
                  "2 layers of width 20", "A toy.", "- Tokenizer: wordpiece, lower-cased",
+                 "its ids equal those of tokenization.py of google-research/bert",
                  f'from_preset("{ADDRESS}")'):  # fmt: skip
         assert line in body, body
     count = checkpoints.open_source("bert_toy").config.parameter_count()

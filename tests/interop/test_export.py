@@ -2,6 +2,8 @@
 
 import json
 import os
+import pathlib
+import re
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -15,10 +17,12 @@ import transformers
 import bertzoo
 from bertzoo import checkpoints
 from bertzoo.models.networks import network_from_preset
+from bertzoo.tokenizers.base import Tokenizer
 from tests.checkpoints.test_round_trips import CASES
 from tests.interop.test_hugging_face import CONFIGS, MASK_POSITIONS, TOLERANCE, their_model
 from tests.reference import cases
 
+DATA = pathlib.Path(__file__).parents[1] / "data"
 # Every family and head that the round trips know, as transformers' class for it.
 CLASSES = {
     (): "Model",
@@ -207,6 +211,48 @@ def test_sentence_transformers_gives_our_vectors(format, tmp_path):
     texts = [text for text in TEXTS if "[MASK]" not in text] + ["the mat " * 20]
     ours = bertzoo.TextEmbedder.from_preset(source).predict(texts, verbose=0)
     assert np.abs(model.encode(texts) - ours).max() < TOLERANCE
+
+
+REAL = {
+    "hf_bert": ("wordpiece", "bert-base-uncased", {"vocabulary": "vocab.txt"}),
+    "hf_roberta": (
+        "byte_pair", "roberta-base-cut", {"vocabulary": "vocab.json", "merges": "merges.txt"}
+    ),
+    "hf_albert": ("sentence_piece", "albert-tiny", {"vocabulary": "spiece.model"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format", REAL)
+def test_real_sentences_have_our_ids_and_vectors_in_their_libraries(format, tmp_path):
+    kind, folder, names = REAL[format]
+    files = {role: DATA / folder / name for role, name in names.items()}
+    tokenizer = Tokenizer.from_files(bertzoo.TokenizerConfig(kind, sequence_length=40), files)
+    config = next(case[1] for case in CASES if case[0] == format).replace(
+        vocabulary_size=tokenizer.vocabulary_size, max_sequence_length=40
+    )
+    head = bertzoo.HeadConfig("text_embedder", pooling=("mean",), normalize=True)
+    source = write(
+        tmp_path / "ours", config, [head], tokenizer=tokenizer.config, files=tokenizer.files()
+    )
+    checkpoints.export_checkpoint(source, tmp_path / "theirs", "sentence_transformers")
+    texts = (DATA / "wikigold" / "sentences.txt").read_text("utf-8").splitlines()
+    if kind == "sentence_piece":
+        # They know neither ALBERT's rule on numbers nor symbols that are pieces of their own.
+        texts = [re.sub(r'[().\-–"£€]', "", text) for text in texts if not re.search(r"\d", text)]
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "theirs")
+    embedder = bertzoo.TextEmbedder.from_preset(source)
+    ours = embedder.preprocessor(texts)
+    expected = theirs(texts, truncation=True, max_length=40)["input_ids"]
+    lengths = ours["padding_mask"].numpy().sum(axis=1)
+    found = [row[:n].tolist() for row, n in zip(ours["token_ids"].numpy(), lengths, strict=True)]
+    same = [mine == other for mine, other in zip(found, expected, strict=True)]
+    # Newer sentencepiece libraries choose otherwise between spellings of equal score.
+    assert sum(same) >= len(texts) - (3 if kind == "sentence_piece" else 0)
+    assert max(lengths) == 40  # some are cut
+    assert len(texts) >= 130
+    model = st.SentenceTransformer(str(tmp_path / "theirs"), device="cpu")
+    difference = np.abs(model.encode(texts) - embedder.predict(texts, verbose=0))
+    assert difference[same].max() < TOLERANCE
 
 
 def test_the_encoder_of_xlm_roberta_is_robertas(tmp_path):

@@ -1,4 +1,4 @@
-"""WordPieceTokenizer on all real text of the data collection, beside Hugging Face's `tokenizers`.
+"""WordPieceTokenizer on real text beside Hugging Face's `tokenizers`; how much: `corpora.py`.
 
 Two causes of differences are allowed, and each difference must have one: private-use characters
 (Hugging Face deletes them, Google's BERT keeps them) and words of more than 100 characters (the
@@ -11,26 +11,17 @@ from __future__ import annotations
 
 import collections
 import functools
-import gzip
-import io
-import json
-import os
-import pathlib
 import random
 import unicodedata
-import zipfile
 
 import numpy as np
 import pytest
 import tokenizers as hf_tokenizers
 
 from bertzoo.tokenizers.wordpiece import WordPieceTokenizer
+from tests.interop.corpora import DATA, batches, corpora, real_texts, scaled
 from tests.tokenizers import reference
 
-DATA = pathlib.Path(
-    os.environ.get("BERTZOO_DATA")
-    or pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
-)
 VOCABULARIES = {
     "bert-base-uncased": True,
     "bert-base-cased": False,
@@ -39,48 +30,9 @@ VOCABULARIES = {
     "scibert-scivocab-uncased": True,
     "scibert-scivocab-cased": False,
 }
-BATCH = 4096
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the data collection is not here")
-
-
-def strings_of(value):
-    """All strings inside parsed JSON."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from strings_of(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from strings_of(item)
-
-
-def texts_of_content(name: str, content: bytes):
-    if name.endswith(".gz"):
-        yield from texts_of_content(name.removesuffix(".gz"), gzip.decompress(content))
-    elif name.endswith(".zip"):
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for member in archive.namelist():
-                yield from texts_of_content(member, archive.read(member))
-    elif name.endswith((".json", ".jsonl")):
-        text = content.decode("utf-8", "ignore")
-        for document in text.splitlines() if name.endswith("l") else [text]:
-            yield from strings_of(json.loads(document))
-    elif not name.endswith((".model", ".spm", "/")):
-        yield from content.decode("utf-8", "ignore").split("\n")
-
-
-@functools.cache
-def corpora() -> list[str]:
-    """Every text (a line, or a string of a JSON file) of the collection, each once."""
-    files = [path for path in sorted(DATA.rglob("*")) if path.is_file()]
-    texts = {
-        text: None for path in files for text in texts_of_content(path.name, path.read_bytes())
-    }
-    assert len(texts) > 300_000, f"{DATA} is not the data collection"
-    return list(texts)
 
 
 @functools.cache
@@ -91,11 +43,6 @@ def both(name: str):
     # Special tokens in a text are ordinary text to us, as to Google's BERT.
     theirs.encode_special_tokens = True
     return WordPieceTokenizer(path, lowercase=lowercase), theirs
-
-
-def batches(texts):
-    for start in range(0, len(texts), BATCH):
-        yield texts[start : start + BATCH]
 
 
 def flat(rows) -> np.ndarray:
@@ -124,11 +71,11 @@ def cause_of_difference(text: str, ours, theirs) -> str | None:
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
-def test_ids_equal_hugging_face_on_all_real_text(name):
+def test_ids_equal_hugging_face_on_real_text(name):
     ours, theirs = both(name)
     tokens = 0
     causes: dict[str | None, list[str]] = {}
-    for batch in batches(corpora()):
+    for batch in batches(real_texts()):
         ids = ours(batch)
         tokens += ids.values.shape[0]
         encodings = theirs.encode_batch_fast(batch, add_special_tokens=False)
@@ -139,21 +86,21 @@ def test_ids_equal_hugging_face_on_all_real_text(name):
             if mine != other:
                 causes.setdefault(cause_of_difference(text, ours, theirs), []).append(text)
     counts = {cause: len(texts) for cause, texts in causes.items()}
-    print(f"\n{name}: {len(corpora())} texts, {tokens} tokens, differing texts: {counts or 0}")
+    print(f"\n{name}: {len(real_texts())} texts, {tokens} tokens, differing texts: {counts or 0}")
     for cause, texts in causes.items():
         print(f"  {cause}: {[text[:60] for text in texts[:3]]}")
-    assert tokens > 5_000_000
+    assert tokens > scaled(5_000_000)
     assert None not in causes
     assert counts.get("private use", 0) < 100
     assert counts.get("over 100 characters", 0) < 10
 
 
 @pytest.mark.parametrize("name", ["bert-base-uncased", "bert-base-multilingual-cased"])
-def test_offsets_equal_hugging_face_on_all_real_text(name):
+def test_offsets_equal_hugging_face_on_real_text(name):
     ours, theirs = both(name)
     tokens = differing = 0
     unexplained = []
-    for batch in batches(corpora()[::2]):
+    for batch in batches(real_texts(2)):
         ids, starts, ends = ours.tokenize_with_offsets(batch)
         encodings = theirs.encode_batch(batch, add_special_tokens=False)
         expected = flat(encoding.offsets for encoding in encodings).reshape(-1, 2)
@@ -169,13 +116,13 @@ def test_offsets_equal_hugging_face_on_all_real_text(name):
                 if cause_of_difference(text, ours, theirs) is None:
                     unexplained.append(text)
     print(f"\n{name}: {tokens} tokens with offsets, {differing} texts differ as their ids do")
-    assert tokens > 2_000_000
+    assert tokens > scaled(2_000_000)
     assert unexplained == []
     assert differing < 100
 
 
 @pytest.mark.parametrize("name", ["bert-base-uncased", "bert-base-cased"])
-def test_every_token_of_all_real_text_is_its_slice(name):
+def test_every_token_of_real_text_is_its_slice(name):
     ours, _ = both(name)
     known, lowercase = set(ours.vocabulary), VOCABULARIES[name]
     pieces = [token.removeprefix("##") for token in ours.vocabulary]
@@ -187,7 +134,7 @@ def test_every_token_of_all_real_text_is_its_slice(name):
         "final sigma": collections.Counter(),
         "other": collections.Counter(),
     }
-    for batch in batches(corpora()):
+    for batch in batches(real_texts()):
         parts = [part.to_list() for part in ours.tokenize_with_offsets(batch)]
         for text, ids, starts, ends in zip(batch, *parts, strict=True):
             tokens += len(ids)
@@ -215,7 +162,7 @@ def test_every_token_of_all_real_text_is_its_slice(name):
     print(f"\n{name}: {tokens} tokens, slices that give something else, by cause:")
     for cause, found in exceptions.items():
         print(f"  {cause}: {found.total()} ({len(found)} different): {found.most_common(4)}")
-    assert tokens > 5_000_000
+    assert tokens > scaled(5_000_000)
     assert not exceptions["other"]
     assert sum(found.total() for found in exceptions.values()) < tokens / 1000
 

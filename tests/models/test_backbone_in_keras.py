@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from bertzoo.config import HeadConfig
 from bertzoo.models.backbone import Backbone
 from bertzoo.models.loading import weights_of
+from bertzoo.models.networks import build_network
 from tests.reference import build, cases, encoder
 
 ROWS = ["bert", "distilbert", "roberta", "albert_groups", "electra_small"]
@@ -45,6 +47,26 @@ def test_a_clone_has_variables_of_its_own(row):
     assert not {id(v) for v in clone.weights} & {id(v) for v in backbone.weights}
     clone.set_weights(backbone.get_weights())
     assert_same_outputs(backbone, clone, cases.random_inputs(cases.BACKBONES[row]))
+
+
+@pytest.mark.parametrize("part", ["backbone", "network"])
+def test_a_keras_file_keeps_what_was_frozen_and_lets_it_go_again(part, tmp_path):
+    model = backbone = build.build_backbone(cases.BACKBONES["bert"])
+    if part == "network":
+        model = build_network(backbone, HeadConfig("text_classifier", num_outputs=3))
+        model.get_layer("text_classifier").trainable = False
+    backbone.embeddings.trainable = False
+    backbone.encoder_layers[0].trainable = False
+    weights_of(backbone)["layer_1/intermediate/bias"].trainable = False
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    paths = [{weight.path for weight in m.trainable_weights} for m in (model, loaded)]
+    assert paths[0] == paths[1]
+    assert "layer_1/intermediate/kernel" in paths[1]
+    assert not {path for path in paths[1] if path.startswith(("embed", "layer_0", "text_"))}
+    again = loaded if part == "backbone" else loaded.backbone
+    again.encoder_layers[0].trainable = True
+    assert "layer_0/attention/query/kernel" in {w.path for w in loaded.trainable_weights}
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from bertzoo.preprocessing.texts import Texts, is_ids, read_texts
+from bertzoo.tokenizers.base import as_texts
 
 FIRST, SECOND = ["ä cat", "b\0"], ["", "dog"]
 ENCODED_FIRST, ENCODED_SECOND = ["ä cat".encode(), b"b\0"], [b"", b"dog"]
@@ -104,8 +105,13 @@ def test_rows_can_be_sliced():
     assert texts.text_pair.tolist() == [b"d", b"f"]
 
 
-def test_a_lone_surrogate_is_passed_on_as_bytes():
-    assert read_texts(["a\ud800"]).text.tolist() == [b"a\xed\xa0\x80"]
+def test_a_lone_surrogate_becomes_what_the_tokenizer_makes_of_it():
+    texts = ["a\ud800b", "\udc00"]
+    read = read_texts(texts).text.tolist()
+    assert read == [b"a\xef\xbf\xbdb", b"\xef\xbf\xbd"]
+    assert read == as_texts(texts).numpy().tolist()
+    pairs = read_texts([("a\udfff", "b")])
+    assert pairs.text.tolist() == [b"a\xef\xbf\xbd"]
 
 
 def test_ids_are_told_from_texts():

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 
+from bertzoo import checkpoints
 from bertzoo.models.loading import weights_of
+from bertzoo.preprocessing.preprocessor import Preprocessor
 from bertzoo.tasks.masked_lm import MaskedLM
 from bertzoo.tasks.text_classifier import TextClassifier
 from bertzoo.tasks.text_embedder import TextEmbedder
@@ -108,3 +110,23 @@ def test_config_rebuilds_the_task(embedder):
     assert again.get_config() == embedder.get_config()
     again.set_weights(embedder.get_weights())
     np.testing.assert_array_equal(again.predict(["a cat"]), embedder.predict(["a cat"]))
+
+
+def test_where_a_model_comes_from_survives_a_keras_file(embedder, tmp_path):
+    known = {"license": "MIT", "source": "hf://me/toy (abc)", "language": "en"}
+    embedder = TextEmbedder.from_config(embedder.get_config())
+    embedder._info = dict(known)
+    embedder.save(tmp_path / "embedder.keras")
+    keras.saving.load_model(tmp_path / "embedder.keras").save_to_preset(tmp_path / "preset")
+    assert checkpoints.open_checkpoint(tmp_path / "preset").info == known
+    assert "- License: MIT" in (tmp_path / "preset" / "README.md").read_text()
+
+
+def test_a_preset_keeps_whether_special_tokens_are_read_in_texts(embedder, tmp_path):
+    tokenizer = type(embedder.tokenizer)(embedder.tokenizer.vocabulary, special_tokens_in_text=True)
+    reading = TextEmbedder(embedder.network, Preprocessor(tokenizer, 9))
+    reading.save_to_preset(tmp_path / "preset")
+    loaded = TextEmbedder.from_preset(tmp_path / "preset")
+    assert loaded.tokenizer.config == tokenizer.config.replace(sequence_length=9)
+    assert loaded.tokenizer("[MASK]").numpy().tolist() == [tokenizer.mask_id]
+    assert embedder.tokenizer("[MASK]").numpy().tolist() != [tokenizer.mask_id]
