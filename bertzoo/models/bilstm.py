@@ -15,6 +15,14 @@ from keras import ops
 class MaxOverTime(keras.layers.Layer):
     """ReLU, then the largest value of each unit over the real tokens: `[B, T, 2H]` -> `[B, 2H]`."""
 
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True  # it has `padding_mask`, and no need of Keras's own
+
+    def compute_mask(self, *inputs, **options):
+        """Return None: time is gone."""
+        return None
+
     def call(self, states, padding_mask):
         """Return the maxima; a text without a token gives zeros."""
         real = ops.cast(ops.not_equal(padding_mask, 0), states.dtype)

@@ -65,6 +65,7 @@ class Student(Section):
         segments: With `layers`: `keep`, `drop` (DistilBERT) or `fold` (dropped, but added to the
             positions, so that texts of one segment stay the same).
         pooler: With `layers`: whether it stays.
+        freeze_positions: Whether the position table is not trained, as in DistilBERT's recipe.
     """
 
     preset: str | None = None
@@ -73,6 +74,7 @@ class Student(Section):
     bilstm: BiLSTM | None = None
     segments: str = "keep"
     pooler: bool = True
+    freeze_positions: bool = False
 
     def __post_init__(self):
         """Check that one way is chosen."""
@@ -84,6 +86,8 @@ class Student(Section):
             raise ValueError(
                 f"a student is one of {', '.join(ways)}; got {' and '.join(chosen) or 'none'}."
             )
+        if self.bilstm is not None and self.freeze_positions:
+            raise ValueError("a BiLSTM has no positions to freeze.")
         if self.layers is None and (self.segments != "keep" or not self.pooler):
             raise ValueError("segments and pooler say what becomes of a teacher's `layers`.")
         for key in self.config or ():
@@ -98,7 +102,7 @@ class Text(Section):
     epoch (Liu et al. 2019); very short and unreadable rows are left out (Sanh et al. 2019).
 
     Args:
-        files: Of text, plain or gzipped.
+        files: Of text, plain or gzipped; `bertzoo:` in front means bertzoo's own recipes folder.
         sequence_length: Tokens of a row.
         rate: Share of tokens to mask.
         masking: `token`, `whole_word`, `ngram`, `span`, or `frequency`: rare tokens more often,

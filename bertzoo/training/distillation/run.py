@@ -141,6 +141,8 @@ class Models:
         self.is_task = hasattr(self.student, "network")
         self.network = self.student.network if self.is_task else self.student
         self.saved_as = "preset" if self.is_task else "student.keras"
+        if recipe.student.freeze_positions:
+            self.student.backbone.embeddings.position.trainable = False
         if self.is_task:
             check_same_words(self.student.tokenizer, self.teacher.tokenizer)
 
