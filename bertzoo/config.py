@@ -225,6 +225,8 @@ class HeadConfig(Config):
             for all or one a label; None for 0.5.
         parents: Of a multi-label classifier with a hierarchy: the output of each label's parent,
             -1 for none. A label that is chosen brings its parents along.
+        null_threshold: Of a `question_answerer`: a question has no answer where the score of that,
+            less the best answer's, is larger (SQuAD 2.0); None where every question has one.
 
     Example:
     >>> HeadConfig("token_classifier", labels=("O", "B-PER", "I-PER")).num_outputs
@@ -245,6 +247,7 @@ class HeadConfig(Config):
     problem: str | None = None
     thresholds: tuple[float, ...] | None = None
     parents: tuple[int, ...] | None = None
+    null_threshold: float | None = None
 
     def __post_init__(self):
         """Check every field, and what they say together."""
@@ -280,6 +283,11 @@ class HeadConfig(Config):
         if classifies and (self.num_outputs is None or self.num_outputs < 1):
             raise ValueError(f"a {self.kind} head needs num_outputs or labels; got neither.")
         self._check_problem()
+        if self.null_threshold is not None:
+            if self.kind != "question_answerer":
+                raise ValueError("HeadConfig.null_threshold is of question_answerer heads alone.")
+            if not math.isfinite(self.null_threshold):
+                raise ValueError(f"null_threshold must be finite; got {self.null_threshold}.")
         if self.kind in ("masked_lm", "discriminator") and self.hidden_activation is None:
             raise ValueError(f"a {self.kind} head needs a hidden_activation.")
         if self.kind == "text_embedder":

@@ -55,6 +55,8 @@ def _matters(head: HeadConfig, field: str) -> bool:
     """Whether a field of a head changes what it computes or how it trains."""
     if field == "labels":
         return False  # KerasHub has no names of classes, transformers always has some
+    if field == "null_threshold":
+        return False  # elsewhere it is an argument of the decoding, and no part of a model
     if field == "layer_norm_epsilon":
         return head.kind == "masked_lm"
     if field == "input":

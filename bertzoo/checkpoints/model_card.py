@@ -12,8 +12,11 @@ TASKS = {
     "text_embedder": ("TextEmbedder", 'predict(["a cat", "a dog"])'),
     "masked_lm": ("MaskedLM", 'fill("Paris is the [MASK] of France.", top_k=5)'),
     "text_classifier": ("TextClassifier", 'predict(["a text"])'),
-    "token_classifier": ("TokenClassifier", None),
-    "question_answerer": ("QuestionAnswerer", None),
+    "token_classifier": ("TokenClassifier", 'entities(["Anna lives in Rome."])'),
+    "question_answerer": (
+        "QuestionAnswerer",
+        'answer("Where is Anna?", "Anna is in Rome.")',
+    ),
 }
 # Facts of the origin and how the card calls them; those of ALWAYS are said to be not known.
 FACTS = {

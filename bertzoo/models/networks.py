@@ -52,7 +52,7 @@ class Network(Adaptable, IdsModel):
         encoded = backbone(inputs)
         if head.kind == "masked_lm":
             inputs["mask_positions"] = keras.Input((None,), dtype="int32", name="mask_positions")
-        outputs = _OUTPUTS[head.kind](backbone, head, initializer, inputs, encoded)
+        outputs = head_output(backbone, head, initializer, inputs, encoded)
         super().__init__(inputs=inputs, outputs=outputs, name=name)
         self._encoded = encoded
         self.backbone = backbone
@@ -163,6 +163,11 @@ def network_from_preset(source, kind, *, head=None, load_weights=True, dtype=Non
     if load_weights:
         loading.load_weights(network, checkpoint)
     return network, checkpoint
+
+
+def head_output(backbone, head, initializer, inputs, encoded):
+    """Put a head's layers on an encoded input; return its symbolic output."""
+    return _OUTPUTS[head.kind](backbone, head, initializer, inputs, encoded)
 
 
 def _masked_lm(backbone, head, initializer, inputs, encoded):

@@ -11,6 +11,10 @@ class Stopped(Exception):
     """A run was told to stop, and has saved where it stands; the same command goes on."""
 
 
+class NotFinite(ValueError):
+    """A step's gradients were no numbers, more often than the recipe allows."""
+
+
 @contextlib.contextmanager
 def signals_noticed():
     """Yield an object whose `signal` is the name of the SIGTERM or SIGINT that arrived, or None.

@@ -1,4 +1,4 @@
-"""Tagger and answerer: ids in, float32 logits out; strings are refused with the reason."""
+"""Tagger and answerer on ids: float32 logits out, with a vocabulary or without."""
 
 import numpy as np
 import pytest
@@ -16,8 +16,10 @@ def test_a_tagger_gives_logits_for_every_token(backbone, preprocessor, tmp_path)
     tagger.save_to_preset(tmp_path / "preset")
     loaded = TokenClassifier.from_preset(tmp_path / "preset")
     np.testing.assert_array_equal(loaded.predict(IDS, verbose=0), logits)
+    without = TokenClassifier(loaded.network)
+    np.testing.assert_array_equal(without.predict(IDS, verbose=0), logits)
     with pytest.raises(ValueError, match="TokenClassifier cannot read these strings"):
-        loaded.predict(["a cat"])
+        without.predict(["a cat"])
 
 
 def test_an_answerer_gives_starts_and_ends(backbone, preprocessor, tmp_path):
@@ -29,10 +31,11 @@ def test_an_answerer_gives_starts_and_ends(backbone, preprocessor, tmp_path):
     }
     assert np.abs(logits["start_logits"] - logits["end_logits"]).max() > 1e-3
     answerer.save_to_preset(tmp_path / "preset")
-    loaded = QuestionAnswerer.from_preset(tmp_path / "preset").predict(IDS, verbose=0)
-    np.testing.assert_array_equal(loaded["end_logits"], logits["end_logits"])
+    loaded = QuestionAnswerer.from_preset(tmp_path / "preset")
+    again = loaded.predict(IDS, verbose=0)
+    np.testing.assert_array_equal(again["end_logits"], logits["end_logits"])
     with pytest.raises(ValueError, match="QuestionAnswerer cannot read these strings"):
-        answerer.predict([("who?", "the cat")])
+        QuestionAnswerer(loaded.network).answer("who?", "the cat")
 
 
 def test_a_network_of_another_kind_is_refused(classifier):

@@ -1,0 +1,1 @@
+"""Metrics as the official scripts compute them, in NumPy."""

@@ -1,0 +1,1 @@
+"""Readers of published data files; errors name file, line and column."""

@@ -1,0 +1,129 @@
+"""What a run minimises: terms, each a sum over the batch and the weight that it is divided by.
+
+The loop adds the weights of all replicas and micro-batches up before it goes backward, so a term is
+the mean over the whole batch however it is split. An objective is called on each part; it keeps no
+state but its models.
+"""
+
+import tensorflow as tf
+
+from bertzoo.training import keyed_randomness
+
+# B batch  T length  P predictions  V vocabulary
+
+
+class Objective:
+    """Base class; see `MaskedLanguageModel`.
+
+    Args:
+        models: Keras models whose variables it trains.
+    """
+
+    def __init__(self, models):
+        self.models = list(models)
+
+    # Name of a term -> its share of the loss; 1 where it is not here.
+    coefficients: dict = {}  # noqa: RUF012
+    # Pairs of a variable and the one whose value stands in its place.
+    tied = ()
+
+    @property
+    def trainable_variables(self):
+        """The `keras.Variable`s that are trained, each once."""
+        replaced = {id(variable) for variable, _ in self.tied}
+        found = {
+            id(variable): variable
+            for model in self.models
+            for variable in model.trainable_variables
+            if id(variable) not in replaced
+        }
+        return list(found.values())
+
+    def weights(self, batch):
+        """Return term -> scalar float32: its weight, from the batch alone."""
+        raise NotImplementedError
+
+    def terms(self, batch, training, key):
+        """Return (terms, metrics): name -> (sum, weight), scalars.
+
+        Args:
+            batch: Dict of tensors.
+            training: Whether dropout is on.
+            key: int32 `[2]`, for what it draws itself.
+        """
+        raise NotImplementedError
+
+    def loss(self, terms, totals):
+        """Return this part's share of the loss, given the weights of all parts together."""
+        means = {}
+        for name, (total, _) in terms.items():
+            means[name] = tf.math.divide_no_nan(tf.cast(total, tf.float32), totals[name])
+        return self.weighted(means)
+
+    def weighted(self, means):
+        """Return the loss of the terms' means."""
+        return tf.add_n([self.coefficients.get(name, 1.0) * mean for name, mean in means.items()])
+
+    def scope(self, key):
+        """Return the context in which its models run: dropout by key, tied variables."""
+        seeds = keyed_randomness.seeds_of(self.models)
+        return keyed_randomness.keyed(seeds, key, self.tied)
+
+
+class Pretraining(Objective):
+    """Masked language modelling, with sentence prediction where the network has that head.
+
+    Args:
+        network: A `PretrainingNetwork` with a `masked_lm` head and perhaps `next_sentence`, which
+            learns next sentences (BERT) or their order (ALBERT) as the batches say.
+
+    Batches: `token_ids`, `padding_mask`, `segment_ids` `[B, T]`; `mask_positions`, `mask_labels`,
+    `mask_weights` `[B, P]`; and `next_sentence_label` `[B]`. Google divides by the weights of one
+    replica plus 1e-5; here it is the sum over all.
+    """
+
+    def __init__(self, network):
+        super().__init__([network])
+        self.network = network
+        self.has_pairs = "next_sentence" in network.heads
+
+    def weights(self, batch):
+        """Return the numbers of predictions and of rows."""
+        weights = {"masked_lm": tf.reduce_sum(tf.cast(batch["mask_weights"], tf.float32))}
+        if self.has_pairs:
+            rows = tf.shape(batch["next_sentence_label"])[0]
+            weights["next_sentence"] = tf.cast(rows, tf.float32)
+        return weights
+
+    def terms(self, batch, training, key):
+        """Return the two terms and their accuracies."""
+        outputs = self.network(batch, training=training)
+        weights = tf.cast(batch["mask_weights"], tf.float32)
+        terms, metrics = {}, {}
+        total, hits = cross_entropy(outputs["masked_lm"], batch["mask_labels"], weights)
+        count = tf.reduce_sum(weights)
+        terms["masked_lm"] = (total, count)
+        metrics["masked_lm_accuracy"] = (hits, count)
+        if self.has_pairs:
+            labels = batch["next_sentence_label"]
+            total, hits = cross_entropy(outputs["next_sentence"], labels)
+            count = tf.cast(tf.shape(labels)[0], tf.float32)
+            terms["next_sentence"] = (total, count)
+            metrics["next_sentence_accuracy"] = (hits, count)
+        return terms, metrics
+
+
+def cross_entropy(logits, labels, weights=None):
+    """Return the sums of the cross-entropy, in float32, and of the right answers.
+
+    >>> total, hits = cross_entropy(np.array([[0.0, 0.0], [9.0, 0.0]], "float32"), [1, 0])
+    >>> round(float(total), 3), float(hits)
+    (0.693, 1.0)
+    """
+    logits = tf.cast(logits, tf.float32)
+    labels = tf.cast(labels, tf.int32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.float32)
+    if weights is not None:
+        losses, right = losses * weights, right * weights
+    return tf.reduce_sum(losses), tf.reduce_sum(right)

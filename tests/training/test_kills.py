@@ -1,0 +1,45 @@
+"""A run that is killed, at any moment, goes on bit by bit as one that was not."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.training import kills
+
+MIRRORED = {"name": "mirrored", "devices": 2}
+MULTI_WORKER = {"name": "multi_worker"}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with kills.Server() as server:
+        yield server
+
+
+def test_three_kills_on_two_devices_change_nothing(server, tmp_path):
+    places = kills.killed_run_is_the_same(server, tmp_path, MIRRORED, kills=3, seed=4)
+    assert len(places) == 3
+
+
+def test_a_signal_saves_and_says_so_and_the_run_goes_on(server, tmp_path):
+    one = {"name": "one_device"}
+    (process,) = kills.start(server, tmp_path, one, steps=4000, checkpoint_every=100_000)
+    log = tmp_path / "run/log.jsonl"
+    while not (log.exists() and kills.losses(tmp_path)):
+        time.sleep(0.01)
+    os.kill(process, signal.SIGTERM)
+    assert server.wait(process) == 75
+    said = (tmp_path / "result-0.err").read_text()
+    assert "SIGTERM arrived; saved at step" in said
+    step = max(kills.losses(tmp_path))
+    assert (tmp_path / f"run/checkpoints/step-{step:08d}/COMMIT.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "count"), [(MIRRORED, 12), (MULTI_WORKER, 8)])
+def test_twenty_kills_change_nothing(server, tmp_path, strategy, count):
+    places = kills.killed_run_is_the_same(server, tmp_path, strategy, kills=count, seed=7, phases=2)
+    print(strategy["name"], places)
+    assert {"step", "write"} == set(places)
