@@ -6,6 +6,7 @@ import keras
 
 from bertzoo import losses
 from bertzoo.config import BackboneConfig
+from bertzoo.models import loading
 from bertzoo.optimizers import AdamW, WarmupPolynomial
 from bertzoo.training.distillation import comparison, models, stored
 from bertzoo.training.distillation.objective import STORED, Distillation
@@ -112,6 +113,26 @@ def losses_of(stage):
     return losses.losses_from(stage.losses)
 
 
+def trains_words(recipe):
+    """Return whether a loss of the recipe reads the logits of words."""
+    reads = {name for stage in recipe.stages for x in losses_of(stage) for name in x.loss.reads}
+    return recipe.text is not None and bool(reads & {"logits", "masked_logits"})
+
+
+def save_encoder(task, directory):
+    """Write a task's encoder and vocabulary as a preset without a head."""
+    tokenizer = task.tokenizer
+    loading.save_preset(
+        directory,
+        task.backbone.config,
+        {},
+        loading.weights_of(task.backbone),
+        tokenizer=tokenizer.config.replace(sequence_length=task.preprocessor.sequence_length),
+        files=tokenizer.files(),
+        info=dict(task._info),
+    )
+
+
 def optimizer_of(stage, num_rows):
     """Return the optimizer of a stage."""
     steps = stage.num_steps(num_rows)
@@ -155,7 +176,10 @@ class Models:
         if self.is_task:
             self.student.note_origin(self.teacher, f"Student of {self.recipe.teacher.preset}.")
             self.student._info["training"] = passage
-            self.student.save_to_preset(folder / self.saved_as)
+            if self.recipe.text is None or trains_words(self.recipe):
+                self.student.save_to_preset(folder / self.saved_as)
+            else:  # a head for words that no loss has seen would only seem to be one
+                save_encoder(self.student, folder / self.saved_as)
             return
         self.network.save(folder / self.saved_as)
         for name, content in self.teacher.tokenizer.files().items():
@@ -181,7 +205,7 @@ class TextRun:
     def measure(self, name):
         """Return the accuracy of a model's guesses on the held-out rows; more is better."""
         network = self.teacher if name == "teacher" else self.made.network
-        if not self._can_fill(name):
+        if not trains_words(self.recipe):
             return {}
         objective = Distillation(network, None, losses.losses_from({"masked_lm": 1.0}))
         step = TrainStep(objective, AdamW(1.0e-5), make_replicas(self.recipe.strategy))
@@ -191,12 +215,6 @@ class TextRun:
         )
         found = step.evaluate(batches, self.held_out_batches(size))
         return {"masked_lm_accuracy": found["masked_lm_accuracy"]}
-
-    def _can_fill(self, name):
-        # A head that no loss trained, or that the teacher never had, says nothing.
-        trained = {x.name for stage in self.recipe.stages for x in losses_of(stage)}
-        words = {"soft_targets", "masked_soft_targets", "masked_lm"}
-        return bool(trained & words)
 
 
 class TaskRun:
