@@ -69,10 +69,11 @@ def prepare_records(
 
     Example:
     >>> import pathlib
-    >>> _ = pathlib.Path("corpus.txt").write_text("The cat sat.\\nIt was good.\\n\\nA dog.\\n")
+    >>> _ = pathlib.Path("corpus.txt").write_text("The cat sat.\nIt was good.\n\nA dog.\n")
     >>> tokenizer = MaskedLM.from_preset("bert_toy").preprocessor.tokenizer
     >>> options = RecordOptions(sequence_length=16)
-    >>> prepare_records(tokenizer, ["corpus.txt"], "records", options, workers=1).counts["documents"]
+    >>> manifest = prepare_records(tokenizer, ["corpus.txt"], "records", options, workers=1)
+    >>> manifest.counts["documents"]
     2
     """
     options = options or RecordOptions()

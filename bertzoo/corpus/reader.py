@@ -48,7 +48,7 @@ class RecordReader:
     >>> import pathlib
     >>> from bertzoo.corpus.prepare import prepare_records
     >>> from bertzoo.corpus.manifest import RecordOptions
-    >>> _ = pathlib.Path("text.txt").write_text("The cat sat.\\nIt was good.\\n\\nA dog.\\n")
+    >>> _ = pathlib.Path("text.txt").write_text("The cat sat.\nIt was good.\n\nA dog.\n")
     >>> tokenizer = MaskedLM.from_preset("bert_toy").preprocessor.tokenizer
     >>> options = RecordOptions(sequence_length=16)
     >>> _ = prepare_records(tokenizer, ["text.txt"], "to_read", options, workers=1)
