@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from bertzoo.models.backbone import Backbone
-from bertzoo.tasks.token_classifier import TokenAccuracy, TokenClassifier
+from bertzoo.tasks.token_classifier import TokenClassifier
+from bertzoo.tasks.token_labels import TokenAccuracy
 from tests.tasks.conftest import CONFIG
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PET", "I-PET"]
