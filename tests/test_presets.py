@@ -155,7 +155,7 @@ def test_all_24_miniatures_have_their_published_sizes(num_layers):
     for name in names:  # heads of width 64, feed-forward of four times the width
         config = EVERY[name].config
         assert config.num_layers == num_layers
-        assert config.head_dim == 64
+        assert config.hidden_dim == 64 * config.num_heads
         assert config.intermediate_dim == 4 * config.hidden_dim
 
 
@@ -214,8 +214,12 @@ def test_families_have_their_own_shapes():
     assert roberta.config.layer_norm_epsilon == 1.0e-5
     assert roberta.tokenizer.mask_token == "<mask>"
     assert EVERY["distilbert_base_en_uncased"].config.num_segments == 0
-    assert EVERY["tinybert_l4_h312_en_uncased"].config.head_dim == 26
-    assert EVERY["minilm_l12_h384_en_uncased"].config.head_dim == 32
+    for name, width in {
+        "tinybert_l4_h312_en_uncased": 26,
+        "minilm_l12_h384_en_uncased": 32,
+    }.items():
+        config = EVERY[name].config
+        assert config.hidden_dim == width * config.num_heads
     assert EVERY["all_minilm_l6_v2_en"].tokenizer.sequence_length == 256
     embedder = EVERY["all_minilm_l6_v2_en"].heads["text_embedder"]
     assert (embedder.pooling, embedder.normalize) == (("mean",), True)

@@ -219,6 +219,19 @@ def _add_serving(verb) -> None:
     command = verb("check-servable", "check_servable:check", "Check a SavedModel for a server.")
     command.add_argument("directory", help="folder of a SavedModel, or of a model with versions")
     _add_server(command)
+    command = verb("serve", "serve:serve", "Try an export: a local server with a page.")
+    command.add_argument("directory", help="folder of the model, with its versions")
+    command.add_argument("--host", default="127.0.0.1", help="where to listen (default loopback)")
+    command.add_argument("--port", type=int, default=8501, help="default 8501; 0 for a free one")
+    command.add_argument(
+        "--label", metavar="NAME=N", action="append", default=[], help="keep a version by a name"
+    )
+    command.add_argument(
+        "--max-body", type=int, default=2**20, metavar="BYTES", help="of a request (default 1 MB)"
+    )
+    command.add_argument(
+        "--timeout", type=float, default=60.0, metavar="SECONDS", help="of an answer (default 60)"
+    )
 
 
 def _add_server(command: argparse.ArgumentParser) -> None:

@@ -57,17 +57,34 @@ def ids_function(task, input_names="bertzoo"):
 
     def run(*tensors):
         features = dict(zip(names, tensors, strict=True))
-        tokenizer, token_ids = task.tokenizer, features["token_ids"]
-        longest = task.backbone.config.max_sequence_length
-        tf.debugging.assert_less_equal(
-            tf.shape(token_ids)[1], longest, f"rows may have at most {longest} tokens"
-        )
-        mask = derived_mask(token_ids, tokenizer.pad_id, tokenizer.start_id)
+        tokenizer = task.tokenizer
+        # Before anything else runs, so that the client gets these words and no others.
+        with tf.control_dependencies(_id_checks(features, task.backbone.config)):
+            features = {name: tf.identity(feature) for name, feature in features.items()}
+        mask = derived_mask(features["token_ids"], tokenizer.pad_id, tokenizer.start_id)
         if "padding_mask" in features:
             mask *= tf.cast(tf.not_equal(features["padding_mask"], 0), tf.int32)
         return ids_outputs(task, {**features, "padding_mask": mask})
 
     return tf.function(run, input_signature=specs, autograph=False)
+
+
+def _id_checks(features, config):
+    # On CPU a table refuses some of these, on GPU and under XLA it gives another row's vector.
+    ids, longest = features["token_ids"], config.max_sequence_length
+    limits = {"token_ids": config.vocabulary_size, "segment_ids": config.num_segments}
+    check = tf.debugging
+    checks = [
+        check.assert_less_equal(tf.shape(ids)[1], longest, f"rows have at most {longest} tokens")
+    ]
+    for name, feature in features.items():
+        shapes = tf.shape(feature), tf.shape(ids)
+        checks.append(check.assert_equal(*shapes, f"{name} needs the shape of the ids"))
+        if name in limits:
+            message = f"{name} are 0 to {limits[name] - 1}"
+            checks.append(check.assert_non_negative(feature, message))
+            checks.append(check.assert_less(feature, limits[name], message))
+    return checks
 
 
 def ids_inputs(task, input_names="bertzoo"):

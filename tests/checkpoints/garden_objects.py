@@ -27,7 +27,7 @@ def layer(weights, path, name):
 
 def heads_apart(weights, config):
     """The weights with heads in an axis of their own, as einsum layers have them."""
-    n, h = config.num_heads, config.head_dim
+    n, h = config.num_heads, config.attention_dim // config.num_heads
     apart = dict(weights)
     for path, value in weights.items():
         if "/attention/" in path:

@@ -17,6 +17,22 @@ from __future__ import annotations
 import unicodedata
 
 MAX_CHARACTERS = 200
+# Long blocks without case, accents or white space: ideographs, Hangul, Tangut, private use.
+UNIFORM = (
+    range(0x3400, 0x4DC0), range(0x4E00, 0xA000), range(0xAC00, 0xD7A4), range(0xE000, 0xF900),
+    range(0x17000, 0x18D00), range(0x20000, 0x2F800), range(0x30000, 0xE0000),
+    range(0xE0200, 0x110000),
+)  # fmt: skip
+
+
+def code_points(step: int) -> list[int]:
+    """Return every code point but surrogates; of the uniform blocks every `step`th and the ends."""
+    points, position = [], 0
+    for block in UNIFORM:
+        points += range(position, block.start)
+        points += sorted({*block[::step], block[-1]})
+        position = block.stop
+    return [c for c in points if not 0xD800 <= c < 0xE000]
 
 
 def is_ideograph(character: str) -> bool:
