@@ -33,6 +33,7 @@ LEVELS = {
     "models": 3,
     "postprocessing": 3,
     "reports": 3,
+    "corpus": 4,
     "tasks": 4,
     "adapt": 5,
     "looking": 5,
@@ -54,7 +55,7 @@ FACE = 5
 
 # Peers and the hubs' clients: only inside functions.
 PEERS = {"torch", "transformers", "keras_hub", "sentence_transformers", "tokenizers", "jax",
-         "huggingface_hub", "kagglehub"}  # fmt: skip
+         "huggingface_hub", "kagglehub", "apache_beam", "sentencex"}  # fmt: skip
 
 
 class Imports(ast.NodeVisitor):

@@ -11,14 +11,13 @@ from bertzoo.losses.positions import (
     kl_divergence,
     real_pairs,
     real_positions,
-    total,
 )
 from bertzoo.losses.table import loss
 
 # B batch  T length  N heads  H head_dim  A relation heads
 
 
-@loss(reads=("attention_scores",))
+@loss(reads=("attention_scores",), counts=real_pairs)
 def attention_scores_mse(student, teacher, batch, layers="uniform"):
     """MSE of attention scores before the softmax, under a layer map (Jiao et al. 2019, eq. 7).
 
@@ -34,10 +33,10 @@ def attention_scores_mse(student, teacher, batch, layers="uniform"):
         difference = ops.cast(scores, "float32") - ops.cast(other[layer - 1], "float32")
         difference = ops.where(pairs > 0, difference, 0.0)
         squares += ops.mean(ops.square(difference), axis=1, keepdims=True)  # (B, 1, T, T)
-    return total(squares, pairs)
+    return squares
 
 
-@loss(reads=("attention_scores",))
+@loss(reads=("attention_scores",), counts=real_positions)
 def attention_relation(student, teacher, batch, teacher_layer=-1):
     """KL(teacher || student) of the last layers' attention distributions: MiniLM v1, L_AT.
 
@@ -50,7 +49,7 @@ def attention_relation(student, teacher, batch, teacher_layer=-1):
     return _relations(one, other, batch)
 
 
-@loss(reads=("value",))
+@loss(reads=("value",), counts=real_positions)
 def value_relation(student, teacher, batch, relation_heads=None, teacher_layer=-1):
     """KL of softmax(V V^T / sqrt(d)) of the last layers (MiniLM v1, L_VR; v2 with heads re-split).
 
@@ -62,13 +61,13 @@ def value_relation(student, teacher, batch, relation_heads=None, teacher_layer=-
     return _self_relation("value", student, teacher, batch, relation_heads, teacher_layer)
 
 
-@loss(reads=("query",))
+@loss(reads=("query",), counts=real_positions)
 def query_relation(student, teacher, batch, relation_heads=None, teacher_layer=-1):
     """KL of softmax(Q Q^T / sqrt(d)) of the last layers (MiniLM v2); see `value_relation`."""
     return _self_relation("query", student, teacher, batch, relation_heads, teacher_layer)
 
 
-@loss(reads=("key",))
+@loss(reads=("key",), counts=real_positions)
 def key_relation(student, teacher, batch, relation_heads=None, teacher_layer=-1):
     """KL of softmax(K K^T / sqrt(d)) of the last layers (MiniLM v2); see `value_relation`."""
     return _self_relation("key", student, teacher, batch, relation_heads, teacher_layer)
@@ -111,13 +110,12 @@ def _products(heads):
 
 
 def _relations(student, teacher, batch):
-    """Return KL over the keys of each query, mean over heads: `[B, A, T, T]` -> (sum, weight)."""
+    """Return KL over the keys of each query, mean over heads: `[B, A, T, T]` -> `[B, T]`."""
     pairs = real_pairs(batch)
     one, other = (
         ops.where(pairs > 0, ops.cast(scores, "float32"), MASKED) for scores in (student, teacher)
     )
-    divergence = ops.mean(kl_divergence(other, one), axis=1)  # (B, T)
-    return total(divergence, real_positions(batch))
+    return ops.mean(kl_divergence(other, one), axis=1)  # (B, T)
 
 
 def _chosen(layers, number):

@@ -3,7 +3,7 @@
 from keras import ops
 
 from bertzoo.losses.layer_maps import layer_map
-from bertzoo.losses.positions import check_same, real_positions, total
+from bertzoo.losses.positions import check_same, real_positions
 from bertzoo.losses.table import loss
 
 # B batch  T length  D hidden_dim  M student layers
@@ -12,27 +12,26 @@ from bertzoo.losses.table import loss
 EPSILON = 1.0e-12
 
 
-@loss(reads=("hidden_states",))
+@loss(reads=("hidden_states",), counts=real_positions)
 def last_hidden_cosine(student, teacher, batch):
     """1 - cosine of the last hidden states at real positions (Sanh et al. 2019, L_cos)."""
     one, other = (ops.cast(x["hidden_states"][-1], "float32") for x in (student, teacher))
     check_same("last_hidden_cosine", one, other, -1, "hidden states")
     squares = [ops.sum(ops.square(x), axis=-1) + EPSILON for x in (one, other)]
     cosine = ops.sum(one * other, axis=-1) / ops.sqrt(squares[0] * squares[1])  # (B, T)
-    return total(1.0 - cosine, real_positions(batch))
+    return 1.0 - cosine
 
 
-@loss(reads=("hidden_states",), project=True)
+@loss(reads=("hidden_states",), counts=real_positions, project=True)
 def embedding_layer_mse(student, teacher, batch):
     """MSE(E_S W, E_T): of what the embeddings give, mean over the width (Jiao et al. 2019, eq. 9).
 
     Padding does not count here; in the authors' code it does.
     """
-    first = _squared(student["hidden_states"][0], teacher["hidden_states"][0])
-    return total(first, real_positions(batch))
+    return _squared(student["hidden_states"][0], teacher["hidden_states"][0])
 
 
-@loss(reads=("hidden_states",), project=True)
+@loss(reads=("hidden_states",), counts=real_positions, project=True)
 def hidden_states_mse(student, teacher, batch, layers="uniform"):
     """MSE(H_S W, H_T) for each layer under a layer map, added up (Jiao et al. 2019, eq. 8).
 
@@ -41,8 +40,7 @@ def hidden_states_mse(student, teacher, batch, layers="uniform"):
     """
     one, other = student["hidden_states"], teacher["hidden_states"]  # M + 1 and L + 1
     chosen = layer_map(layers, len(one) - 1, len(other) - 1)
-    squares = [_squared(one[m], other[layer]) for m, layer in enumerate(chosen, start=1)]
-    return total(sum(squares), real_positions(batch))
+    return sum(_squared(one[m], other[layer]) for m, layer in enumerate(chosen, start=1))
 
 
 def _squared(student, teacher):

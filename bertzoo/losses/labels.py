@@ -6,67 +6,84 @@ regression, whose labels have other values, `label_weights` of the batch says it
 
 from keras import ops
 
-from bertzoo.losses.positions import log_softmax, real_positions, row_weights, total
+from bertzoo.losses.positions import (
+    log_softmax,
+    masked_positions,
+    real_positions,
+    row_weights,
+)
 from bertzoo.losses.table import loss
 
 # B batch  T length  P predictions  V vocabulary  C classes
 
 
-@loss(reads=("masked_logits",), needs_teacher=False)
+def labelled_rows(batch):
+    """Return float32 `[B]`: 1 for rows with a label."""
+    weights = row_weights(batch)
+    if "label_weights" in batch:
+        return weights * ops.cast(batch["label_weights"], "float32")
+    if len(batch["labels"].shape) == 1 and "int" in str(batch["labels"].dtype):
+        return weights * ops.cast(batch["labels"] >= 0, "float32")
+    return weights
+
+
+def labelled_tokens(batch):
+    """Return float32 `[B, T]`: 1 for real tokens with a label."""
+    return real_positions(batch) * ops.cast(batch["labels"] >= 0, "float32")
+
+
+def answered_rows(batch):
+    """Return float32 `[B]`: 1 for rows with an answer."""
+    has_answer = ops.minimum(batch["start_positions"], batch["end_positions"]) >= 0
+    return row_weights(batch) * ops.cast(has_answer, "float32")
+
+
+@loss(reads=("masked_logits",), counts=masked_positions, needs_teacher=False)
 def masked_lm(student, teacher, batch):
     """Cross-entropy of the true words at masked positions (Devlin et al. 2018, 3.1)."""
-    return total(
-        _cross_entropy(student["masked_logits"], batch["mask_labels"]), batch["mask_weights"]
-    )
+    return _cross_entropy(student["masked_logits"], batch["mask_labels"])
 
 
-@loss(reads=("logits",), needs_teacher=False)
+@loss(reads=("logits",), counts=labelled_rows, needs_teacher=False)
 def single_label(student, teacher, batch):
     """Cross-entropy of one class a text: `labels` int `[B]`."""
-    labels = batch["labels"]
-    weights = row_weights(batch) * ops.cast(labels >= 0, "float32")
-    return total(_cross_entropy(student["logits"], labels), weights)
+    return _cross_entropy(student["logits"], batch["labels"])
 
 
-@loss(reads=("logits",), needs_teacher=False)
+@loss(reads=("logits",), counts=labelled_rows, needs_teacher=False)
 def multi_label(student, teacher, batch):
     """Cross-entropy of a sigmoid a label, mean over the labels: `labels` 0 or 1, `[B, C]`."""
     logits = ops.cast(student["logits"], "float32")
-    labels = ops.cast(batch["labels"], "float32")
     # -y log sigmoid(x) - (1 - y) log(1 - sigmoid(x)) = softplus(x) - x y.
-    mean = ops.mean(ops.softplus(logits) - logits * labels, axis=-1)
-    return total(mean, row_weights(batch) * _label_weights(batch))
+    losses = ops.softplus(logits) - logits * ops.cast(batch["labels"], "float32")
+    return ops.mean(losses, axis=-1)
 
 
-@loss(reads=("logits",), needs_teacher=False)
+@loss(reads=("logits",), counts=labelled_rows, needs_teacher=False)
 def regression(student, teacher, batch):
     """Squared error of one number a text: `labels` `[B]`, logits `[B, 1]`."""
-    error = ops.cast(student["logits"], "float32")[:, 0] - ops.cast(batch["labels"], "float32")
-    return total(ops.square(error), row_weights(batch) * _label_weights(batch))
+    predicted = ops.cast(student["logits"], "float32")[:, 0]
+    return ops.square(predicted - ops.cast(batch["labels"], "float32"))
 
 
-@loss(reads=("logits",), needs_teacher=False)
+@loss(reads=("logits",), counts=labelled_tokens, needs_teacher=False)
 def token_labels(student, teacher, batch):
     """Cross-entropy of one tag a token: `labels` int `[B, T]`, below 0 where there is none."""
-    labels = batch["labels"]
-    weights = real_positions(batch) * ops.cast(labels >= 0, "float32")
-    return total(_cross_entropy(student["logits"], labels), weights)
+    return _cross_entropy(student["logits"], batch["labels"])
 
 
-@loss(reads=("start_logits", "end_logits"), needs_teacher=False)
+@loss(reads=("start_logits", "end_logits"), counts=answered_rows, needs_teacher=False)
 def spans(student, teacher, batch):
     """Cross-entropy of the first and the last token of an answer, mean of the two.
 
     `start_positions` and `end_positions`, int `[B]`; below 0 where there is none.
     """
     padding = 1.0 - ops.cast(ops.not_equal(batch["padding_mask"], 0), "float32")  # (B, T)
-    losses, weights = [], row_weights(batch)
+    losses = 0.0
     for end in ("start", "end"):
-        positions = batch[f"{end}_positions"]
-        weights = weights * ops.cast(positions >= 0, "float32")
         logits = ops.cast(student[f"{end}_logits"], "float32") - 10000.0 * padding
-        losses.append(_cross_entropy(logits, positions))
-    return total(sum(losses) / 2.0, weights)
+        losses += _cross_entropy(logits, batch[f"{end}_positions"]) / 2.0
+    return losses
 
 
 def _cross_entropy(logits, labels):
@@ -74,9 +91,3 @@ def _cross_entropy(logits, labels):
     labels = ops.maximum(ops.cast(labels, "int32"), 0)
     chosen = ops.take_along_axis(log_softmax(logits), labels[..., None], axis=-1)
     return -ops.squeeze(chosen, axis=-1)
-
-
-def _label_weights(batch):
-    if "label_weights" in batch:
-        return ops.cast(batch["label_weights"], "float32")
-    return ops.ones_like(row_weights(batch))

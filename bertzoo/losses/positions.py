@@ -1,4 +1,4 @@
-"""What counts: real tokens, pairs of them, rows; and sums over what counts, in float32."""
+"""What counts: real tokens, pairs of them, masked places, rows; and divergences, in float32."""
 
 from keras import ops
 
@@ -29,12 +29,9 @@ def row_weights(batch):
     return ops.ones((ops.shape(first)[0],), dtype="float32")
 
 
-def total(values, weights):
-    """Return (sum of weighted values, sum of weights); both arrays have one shape."""
-    weights = ops.cast(weights, "float32")
-    # `where`, not a product alone: what stands at padding may be infinite.
-    counted = ops.where(weights > 0, ops.cast(values, "float32"), 0.0)
-    return ops.sum(counted * weights), ops.sum(weights)
+def masked_positions(batch):
+    """Return float32 `[B, P]`: `mask_weights` of the batch, of rows that count."""
+    return ops.cast(batch["mask_weights"], "float32") * row_weights(batch)[:, None]
 
 
 def log_softmax(logits, temperature=1.0):

@@ -2,21 +2,27 @@
 
 from keras import ops
 
-from bertzoo.losses.positions import check_same, row_weights, total
+from bertzoo.losses.positions import check_same, row_weights
 from bertzoo.losses.table import loss
 
 # B batch  G all rows of the batch, over all replicas  D width
 
 
-@loss(reads=("embedding",))
+def pairs_of_rows(batch):
+    """Return float32 `[B]`: with how many other texts each is compared."""
+    weights = row_weights(batch)
+    return weights * (ops.sum(_other_rows(batch)) - 1.0)
+
+
+@loss(reads=("embedding",), counts=row_weights)
 def sentence_mse(student, teacher, batch):
     """Squared difference of two vectors, mean over the width (sentence-transformers `MSELoss`)."""
     one, other = (ops.cast(x["embedding"], "float32") for x in (student, teacher))
     check_same("sentence_mse", one, other, -1, "numbers of a vector")
-    return total(ops.mean(ops.square(one - other), axis=-1), row_weights(batch))
+    return ops.mean(ops.square(one - other), axis=-1)
 
 
-@loss(reads=("embedding",))
+@loss(reads=("embedding",), counts=pairs_of_rows)
 def sentence_similarity(student, teacher, batch):
     """Squared difference of the cosines between the texts of a batch; widths may differ.
 
@@ -28,13 +34,16 @@ def sentence_similarity(student, teacher, batch):
     for model in (student, teacher):
         own, all_rows = model["embedding"], model.get("all_embeddings", model["embedding"])
         cosines.append(ops.matmul(_normalized(own), ops.transpose(_normalized(all_rows))))
-    weights = row_weights(batch)
-    others = (
-        ops.cast(batch["all_row_weights"], "float32") if "all_row_weights" in batch else weights
-    )
+    others = _other_rows(batch)
     squares = ops.sum(ops.square(cosines[0] - cosines[1]) * others[None, :], axis=1)  # (B,)
     # A text's cosine with itself is 1 for both, and is no pair.
-    return ops.sum(squares * weights), ops.sum(weights) * (ops.sum(others) - 1.0)
+    return squares / ops.maximum(ops.sum(others) - 1.0, 1.0)
+
+
+def _other_rows(batch):
+    if "all_row_weights" in batch:
+        return ops.cast(batch["all_row_weights"], "float32")
+    return row_weights(batch)
 
 
 def _normalized(vectors):

@@ -1,9 +1,10 @@
 """The table of losses: a name in a recipe is a function here.
 
-Every loss has one form, `loss(student, teacher, batch, **options) -> (sum, weight)`. The weight is
-computed from the batch alone, so that a training loop can add up the weights of all replicas and
-accumulated batches first, and divide by the total: averages are then the same however a batch was
-cut. Sums and weights are float32 scalars.
+Every loss has one form: a function of (student, teacher, batch, **options) that gives a value for
+each thing that may count, and a rule of the batch alone that says which of them do. Called through
+the table it gives (sum, weight), float32 scalars. Since the weight needs no model, a training loop
+can add up the weights of all replicas and accumulated batches first and divide by the total:
+averages are then the same however a batch was cut.
 
 To add a loss, write such a function and decorate it with `loss(...)`.
 """
@@ -11,6 +12,8 @@ To add a loss, write such a function and decorate it with `loss(...)`.
 import dataclasses
 import inspect
 import typing
+
+from keras import ops
 
 from bertzoo.config import check_key
 
@@ -26,7 +29,8 @@ class Loss:
 
     Args:
         name: In recipes.
-        function: `(student, teacher, batch, **options) -> (sum, weight)`.
+        function: `(student, teacher, batch, **options)` -> a value for each that may count.
+        counts: `(batch)` -> float32 of the same shape, how much each counts: 0 for padding.
         reads: Which outputs of student and teacher it looks at: `logits`, `masked_logits`,
             `start_logits` and `end_logits`, `embedding`, or taps of a backbone, as
             `hidden_states` or `attention_scores`.
@@ -37,6 +41,7 @@ class Loss:
 
     name: str
     function: typing.Callable
+    counts: typing.Callable
     reads: tuple[str, ...]
     needs_teacher: bool = True
     project: bool = False
@@ -49,7 +54,14 @@ class Loss:
 
     def __call__(self, student, teacher, batch, **options):
         """Return the sum over what counts, and the weight of what counts."""
-        return self.function(student, teacher, batch, **options)
+        values, counts = self.function(student, teacher, batch, **options), self.counts(batch)
+        # `where`, not a product alone: what stands at padding may be infinite.
+        counted = ops.where(counts > 0, ops.cast(values, "float32"), 0.0)
+        return ops.sum(counted * counts), ops.sum(counts)
+
+    def weight(self, batch):
+        """Return the weight alone."""
+        return ops.sum(self.counts(batch))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,13 +88,13 @@ class WeightedLoss:
         return self.loss(student, teacher, batch, **self.options)
 
 
-def loss(*, reads, needs_teacher=True, project=False):
+def loss(*, reads, counts, needs_teacher=True, project=False):
     """Put a function into the table, under its own name; see `Loss` for the arguments."""
 
     def put(function):
         name = function.__name__
         assert name not in LOSSES, f"two losses are called {name}"
-        LOSSES[name] = Loss(name, function, tuple(reads), needs_teacher, project)
+        LOSSES[name] = Loss(name, function, counts, tuple(reads), needs_teacher, project)
         return function
 
     return put

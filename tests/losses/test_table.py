@@ -13,7 +13,7 @@ WIDER = outputs(3, layers=4, width=36, heads=6)
 
 def test_the_published_methods_are_in_the_table():
     assert set(LOSSES) >= {
-        *("soft_targets", "masked_soft_targets", "masked_lm", "last_hidden_cosine"),
+        *("soft_targets", "soft_labels", "masked_soft_targets", "masked_lm", "last_hidden_cosine"),
         *("embedding_layer_mse", "hidden_states_mse", "attention_scores_mse"),
         *("soft_cross_entropy", "attention_relation", "value_relation", "query_relation"),
         *("key_relation", "sentence_mse", "sentence_similarity", "single_label", "multi_label"),
