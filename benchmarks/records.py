@@ -4,8 +4,8 @@
 
 TEXT has one sentence a line and a blank line between documents. With BERTZOO_MODEL_GARDEN naming a
 Python that has tf-models-official, its create_pretraining_data.py (google-research/bert's
-algorithm) runs beside ours on the first half megabyte. Times are CPU seconds of one process, without
-imports; tokens are those of the text, without special tokens.
+algorithm) runs beside ours on the first half megabyte. Times are CPU seconds of one process,
+without imports; tokens are those of the text, without special tokens.
 """
 
 import argparse
