@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 
 from bertzoo.training.pretraining_recipe import SYNTHETIC
 from bertzoo.training.sources import ArraySource, RecordSource
@@ -21,7 +22,7 @@ def open_source(records, phase, tokenizer, objective, seed, shuffle=True):
     """Return a source of masked batches.
 
     Args:
-        records: A directory of records, patterns of masked files, or `("synthetic",)`.
+        records: Directories of records, patterns of masked files, or `("synthetic",)`.
         phase: `PhaseSection`.
         tokenizer: The `Tokenizer` that the records were made with.
         objective: `ObjectiveSection`.
@@ -33,7 +34,8 @@ def open_source(records, phase, tokenizer, objective, seed, shuffle=True):
         masker = make_masker(tokenizer, objective, phase, seed)
         rows = synthetic_rows(tokenizer, length, seed)
         return ArraySource(rows, seed if shuffle else None, features_of(objective, masker))
-    source = RecordSource(records[0] if len(records) == 1 else list(records), size, seed, shuffle)
+    place = records[0] if len(records) == 1 else list(records)
+    source = RecordSource(place, size, seed, shuffle, exponent=phase.exponent)
     check_records(source.reader, records, length, tokenizer, objective)
     manifest = source.reader.manifest
     masker = None
@@ -42,7 +44,7 @@ def open_source(records, phase, tokenizer, objective, seed, shuffle=True):
         if objective.masking.strategy == "frequency":
             from bertzoo.corpus.manifest import read_token_counts
 
-            counts = read_token_counts(records[0])
+            counts = sum(read_token_counts(directory) for directory in records)
         masker = make_masker(tokenizer, objective, phase, seed, counts)
     source.transform = features_of(objective, masker)
     return source
@@ -60,8 +62,6 @@ def check_records(reader, records, length, tokenizer, objective):
     from bertzoo.corpus.manifest import tokenizer_identity
 
     mode = reader.manifest.options.mode
-    if mode == "packed":
-        raise ValueError(f"{records[0]} has packed rows, which pretraining does not read yet.")
     if objective.name in PAIRS and mode != objective.name:
         raise ValueError(
             f"objective `{objective.name}` needs records of the mode {objective.name}; "
@@ -72,6 +72,15 @@ def check_records(reader, records, length, tokenizer, objective):
             f"{records[0]} was made with another tokenizer than model.tokenizer: prepare the "
             "records again, or name theirs."
         )
+
+
+def hold_packed_rows(records):
+    """Return whether records have rows of several texts, as their manifest says."""
+    from bertzoo.corpus.manifest import Manifest
+
+    if SYNTHETIC in records or len(records) != 1 or not tf.io.gfile.isdir(records[0]):
+        return False
+    return Manifest.read(records[0]).options.mode == "packed"
 
 
 def make_masker(tokenizer, objective, phase, seed, token_counts=None):
