@@ -14,8 +14,10 @@ _PUBLIC = {
     "BytePairTokenizer": "bertzoo.tokenizers.byte_pair",
     "HeadConfig": "bertzoo.config",
     "MaskedLM": "bertzoo.tasks.masked_lm",
+    "MultipleChoice": "bertzoo.tasks.multiple_choice",
     "Preprocessor": "bertzoo.preprocessing.preprocessor",
     "QuestionAnswerer": "bertzoo.tasks.question_answerer",
+    "ResumableCheckpoint": "bertzoo.tasks.resuming",
     "SentencePieceTokenizer": "bertzoo.tokenizers.sentence_piece",
     "TextClassifier": "bertzoo.tasks.text_classifier",
     "TextEmbedder": "bertzoo.tasks.text_embedder",
@@ -26,6 +28,7 @@ _PUBLIC = {
     "WordPieceTokenizer": "bertzoo.tokenizers.wordpiece",
     "check_servable": "bertzoo.serving.check",
     "export_checkpoint": "bertzoo.checkpoints",
+    "extract_features": "bertzoo.tasks.features",
     "export_saved_model": "bertzoo.serving.saved_model",
     "import_checkpoint": "bertzoo.checkpoints",
     "list_presets": "bertzoo.presets",
@@ -34,7 +37,16 @@ _PUBLIC = {
 }
 
 # Parts of the package that are used by their own name, as `bertzoo.adapt.add_tokens`.
-_PARTS = ("adapt", "looking", "losses", "optimizers", "reports", "training")
+_PARTS = (
+    "adapt",
+    "looking",
+    "losses",
+    "metrics",
+    "optimizers",
+    "readers",
+    "reports",
+    "training",
+)
 
 __all__ = sorted(_PUBLIC)
 

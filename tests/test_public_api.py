@@ -13,8 +13,10 @@ PUBLIC = [
     "BytePairTokenizer",
     "HeadConfig",
     "MaskedLM",
+    "MultipleChoice",
     "Preprocessor",
     "QuestionAnswerer",
+    "ResumableCheckpoint",
     "SentencePieceTokenizer",
     "TextClassifier",
     "TextEmbedder",
@@ -25,6 +27,7 @@ PUBLIC = [
     "WordPieceTokenizer",
     "check_servable",
     "export_checkpoint",
+    "extract_features",
     "export_saved_model",
     "import_checkpoint",
     "list_presets",
@@ -32,7 +35,14 @@ PUBLIC = [
     "upload_preset",
 ]
 
-TASKS = ["MaskedLM", "QuestionAnswerer", "TextClassifier", "TextEmbedder", "TokenClassifier"]
+TASKS = [
+    "MaskedLM",
+    "MultipleChoice",
+    "QuestionAnswerer",
+    "TextClassifier",
+    "TextEmbedder",
+    "TokenClassifier",
+]
 
 
 def test_the_public_names_are_these():

@@ -60,8 +60,8 @@ def _matters(head: HeadConfig, field: str) -> bool:
     if field == "layer_norm_epsilon":
         return head.kind == "masked_lm"
     if field == "input":
-        return head.kind == "text_classifier"
+        return head.kind in ("text_classifier", "multiple_choice")
     if field == "dropout":
         # The other kinds are trained without dropout of their own, in bertzoo and elsewhere.
-        return head.kind in ("text_classifier", "token_classifier")
+        return head.kind in ("text_classifier", "token_classifier", "multiple_choice")
     return True

@@ -38,6 +38,8 @@ IRRELEVANT = frozenset(
         "num_labels",
         "_num_labels",
         "problem_type",
+        "label_thresholds",
+        "label_parents",
         "finetuning_task",
         "task_specific_params",
         "sentence_transformers",

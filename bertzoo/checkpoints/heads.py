@@ -12,6 +12,13 @@ import typing
 
 from bertzoo.config import BackboneConfig, HeadConfig
 
+# What transformers calls the problems of a text classifier.
+PROBLEM_TYPES = {
+    "single_label_classification": "single_label",
+    "multi_label_classification": "multi_label",
+    "regression": "regression",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class HeadRule:
@@ -69,6 +76,12 @@ class HeadRule:
                     f"{where} names {declared} labels, but `{self.evidence}` has {outputs} outputs."
                 )
             values |= {"num_outputs": count, "labels": labels, "input": self.input}
+        if self.kind == "text_classifier":
+            values |= problem_of(raw, count)
+        if self.kind == "multiple_choice":
+            values["input"] = self.input
+            if outputs not in (None, 1):
+                raise ValueError(f"{where}: `{self.evidence}` has {outputs} outputs; expected 1.")
         if self.kind in ("next_sentence", "question_answerer"):
             if outputs not in (None, 2):
                 raise ValueError(f"{where}: `{self.evidence}` has {outputs} outputs; expected 2.")
@@ -128,7 +141,7 @@ def read_heads(
     heads: dict[str, HeadConfig] = {}
     unread: dict[str, str] = {}
     for rule in there:
-        if rule.kind in ("text_classifier", "token_classifier"):
+        if rule.kind in ("text_classifier", "token_classifier", "multiple_choice"):
             reason = _why_not(rule, rules, named | set(expected), architectures, tensors, config)
             if reason is not None:
                 if reason:
@@ -141,8 +154,11 @@ def read_heads(
 
 def _why_not(rule, rules, named, architectures, tensors, config) -> str | None:
     """Return None to read the head, "" where it is another one, else why it cannot be told."""
-    if any(name.endswith("ForMultipleChoice") for name in architectures):
-        return "the checkpoint's classifier scores multiple choices, which bertzoo has no head for"
+    # A classifier of texts or tokens has the same names, so only the class or the preset says that
+    # it scores choices.
+    scores_choices = "multiple_choice" in named
+    if scores_choices or rule.kind == "multiple_choice":
+        return None if scores_choices and rule.kind == "multiple_choice" else ""
     if (
         tensors is not None
         and "fit_dense.weight" in tensors
@@ -152,7 +168,11 @@ def _why_not(rule, rules, named, architectures, tensors, config) -> str | None:
             "TinyBERT's own classifier applies ReLU to the pooled vector, which bertzoo has no "
             "head for"
         )
-    rivals = [other for other in rules if other is not rule and other.evidence == rule.evidence]
+    rivals = [
+        other
+        for other in rules
+        if other is not rule and other.evidence == rule.evidence and other.kind != "multiple_choice"
+    ]
     if rule.kind in named:
         return None
     if any(other.kind in named or other.usual for other in rivals):
@@ -168,9 +188,27 @@ def _why_not(rule, rules, named, architectures, tensors, config) -> str | None:
 
 
 def _outputs(shape, rule: HeadRule, tensors) -> int | None:
-    if rule.kind == "text_classifier" and rule.evidence.startswith("pre_classifier"):
+    # The evidence is the hidden layer where the last one has a name that others share.
+    is_hidden = rule.evidence.startswith(("pre_classifier", "sequence_summary"))
+    if is_hidden and rule.kind in ("text_classifier", "multiple_choice"):
         shape = tensors.get("classifier.weight", ())
     return shape[0] if shape else None
+
+
+def problem_of(raw: collections.abc.Mapping[str, typing.Any], count: int) -> dict[str, typing.Any]:
+    """Return `problem`, `thresholds` and `parents` of a text classifier, as far as a file has them.
+
+    >>> problem_of({"problem_type": "multi_label_classification"}, 3)
+    {'problem': 'multi_label'}
+    """
+    problem = PROBLEM_TYPES.get(str(raw.get("problem_type")))
+    if problem is None or (problem == "single_label" and count < 2):
+        return {}  # transformers trains such a head as a regression
+    found: dict[str, typing.Any] = {"problem": problem}
+    for theirs, ours in (("label_thresholds", "thresholds"), ("label_parents", "parents")):
+        if problem == "multi_label" and raw.get(theirs) is not None:
+            found[ours] = tuple(raw[theirs])
+    return found
 
 
 def labels_of(raw: collections.abc.Mapping[str, typing.Any], where: str) -> tuple[str, ...] | None:

@@ -79,8 +79,6 @@ def open_hugging_face(
     info = read_card(directory)
     if raw.get("_name_or_path"):
         info["source"] = raw["_name_or_path"]
-    if raw.get("problem_type"):
-        info["problem_type"] = raw["problem_type"]
     return checkpoint.Checkpoint(
         name=str(directory),
         directory=directory,

@@ -246,6 +246,8 @@ def _agree(opened: Checkpoint, info: presets.PresetInfo) -> Checkpoint:
                     f"{opened.directory} has {head.num_outputs} outputs."
                 )
             head = head.replace(labels=row.labels)
+        if row is not None and row.problem == "multi_label":
+            head = head.replace(problem=row.problem, thresholds=row.thresholds, parents=row.parents)
         heads[kind] = head
     return dataclasses.replace(
         opened,

@@ -19,6 +19,7 @@ import numpy as np
 
 from bertzoo import durable
 from bertzoo.checkpoints import checkpoint, model_card, readers, shapes, table
+from bertzoo.checkpoints.heads import problem_of
 from bertzoo.checkpoints.safetensors_file import write_safetensors
 from bertzoo.config import BackboneConfig, HeadConfig, TokenizerConfig, check_key
 
@@ -112,7 +113,7 @@ def open_preset(directory: pathlib.Path) -> checkpoint.Checkpoint:
     try:
         config = BackboneConfig.from_dict(raw["config"], f"{path}, config")
         heads = {
-            kind: HeadConfig.from_dict(values, f"{path}, heads")
+            kind: HeadConfig.from_dict(_with_problem(kind, values, raw), f"{path}, heads")
             for kind, values in raw["heads"].items()
         }
         tokenizer = raw["tokenizer"]
@@ -227,6 +228,13 @@ def _check_replaceable(target: pathlib.Path) -> None:
             f"{target} holds files that bertzoo did not write ({', '.join(strangers)}), which "
             "replacing the preset would delete; move them or choose another directory."
         )
+
+
+def _with_problem(kind, values, raw):
+    """Return a head's fields; older presets have transformers' word for the problem beside them."""
+    if kind != "text_classifier" or "problem" in values:
+        return values
+    return {**values, **problem_of(raw["info"], values.get("num_outputs") or 0)}
 
 
 def _paths(config, heads, tensors, path) -> list[str]:

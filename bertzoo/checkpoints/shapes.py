@@ -72,7 +72,9 @@ def head_shapes(config: BackboneConfig, head: HeadConfig) -> dict[str, tuple[int
     shapes = {}
     if head.hidden_activation is not None:
         shapes |= _dense(f"{kind}/hidden", d, d)
-    outputs = {"question_answerer": 2, "discriminator": 1}.get(kind) or head.num_outputs
+    outputs = {"question_answerer": 2, "discriminator": 1, "multiple_choice": 1}.get(
+        kind
+    ) or head.num_outputs
     assert outputs is not None, "HeadConfig gives every classifier its number of outputs"
     return shapes | _dense(f"{kind}/logits", d, outputs)
 

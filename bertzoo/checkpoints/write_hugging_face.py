@@ -10,7 +10,7 @@ import typing
 
 from bertzoo.checkpoints import differences, sentence_transformers, shapes, tokenizer_files
 from bertzoo.checkpoints.checkpoint import Checkpoint
-from bertzoo.checkpoints.heads import HeadRule
+from bertzoo.checkpoints.heads import PROBLEM_TYPES, HeadRule
 from bertzoo.checkpoints.safetensors_file import write_safetensors
 from bertzoo.checkpoints.tables import hf_albert, hf_bert, hf_distilbert, hf_electra, hf_roberta
 from bertzoo.config import BackboneConfig, HeadConfig
@@ -57,8 +57,6 @@ def write_hugging_face(
             raw |= _head_keys(rule, network_heads[rule.kind])
     untied = any(not head.tie_embeddings for head in network_heads.values())
     raw["tie_word_embeddings"] = not untied
-    if "problem_type" in opened.info:
-        raw["problem_type"] = opened.info["problem_type"]
     write_json(directory / "config.json", raw)
     _write_weights(directory / "model.safetensors", opened, network_heads, family, untied)
     _write_tokenizer(directory, opened, family.CONFIG.model_type)
@@ -122,6 +120,13 @@ def _head_keys(rule: HeadRule, head: HeadConfig) -> dict[str, typing.Any]:
         labels = head.labels or [f"LABEL_{index}" for index in range(head.num_outputs or 0)]
         keys["id2label"] = {str(index): label for index, label in enumerate(labels)}
         keys["label2id"] = {label: index for index, label in enumerate(labels)}
+    if head.kind == "text_classifier":
+        keys["problem_type"] = {ours: name for name, ours in PROBLEM_TYPES.items()}[head.problem]
+        # Of no meaning to transformers, which keeps keys that it does not know.
+        if head.thresholds is not None:
+            keys["label_thresholds"] = list(head.thresholds)
+        if head.parents is not None:
+            keys["label_parents"] = list(head.parents)
     return keys
 
 

@@ -32,6 +32,26 @@ class AttentionMask(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
+class PackedAttentionMask(keras.layers.Layer):
+    """A mask that counts texts to what is added to the scores: each text sees itself alone.
+
+    Call with int32 `[B, T]` (k for the k-th text of the row, 0 for padding); returns
+    `[B, 1, T, T]` in the compute dtype.
+    """
+
+    def call(self, padding_mask):
+        """Return the additive mask: 0 inside a text, -10000 elsewhere."""
+        other = ops.not_equal(padding_mask[:, :, None], padding_mask[:, None, :])  # (B, T, T)
+        other = ops.logical_or(other, ops.equal(padding_mask, 0)[:, None, :])
+        return (ops.cast(other, self.compute_dtype) * MASKED)[:, None]
+
+    def compute_output_spec(self, padding_mask):
+        """Return the output's shape."""
+        batch, length = padding_mask.shape
+        return keras.KerasTensor((batch, 1, length, length), dtype=self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package="bertzoo")
 class SelfAttention(keras.layers.Layer):
     """Multi-head self-attention with 2-D kernels.
 

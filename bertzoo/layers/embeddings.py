@@ -24,7 +24,8 @@ class Embeddings(keras.layers.Layer):
         initializer: Of tables and kernel.
 
     Call with `token_ids`, `padding_mask` and, where there are segments, `segment_ids`: int32
-    `[B, T]`; returns `[B * T, D]`.
+    `[B, T]`; returns `[B * T, D]`. With `packed` the mask counts texts, and positions begin anew
+    in each.
     """
 
     def __init__(
@@ -69,17 +70,22 @@ class Embeddings(keras.layers.Layer):
         if self.projection is not None:
             self.projection.build((None, self.table_dim))
 
-    def call(self, token_ids, padding_mask, segment_ids=None, training=None):
+    def call(self, token_ids, padding_mask, segment_ids=None, packed=False, training=None):
         """Return the first hidden state, `[B * T, D]`."""
         hidden = self.token(token_ids)  # (B, T, E)
         if self.segment is not None:
             hidden = hidden + self.segment(segment_ids)
-        hidden = hidden + self._positions(token_ids, padding_mask)
+        if packed:
+            hidden = hidden + self._packed_positions(padding_mask)
+        else:
+            hidden = hidden + self._positions(token_ids, padding_mask)
         hidden = ops.reshape(hidden, (-1, self.table_dim))  # (B, T, E) -> (R, E)
         hidden = self.dropout(self.norm(hidden), training=training)
         return hidden if self.projection is None else self.projection(hidden)
 
-    def compute_output_spec(self, token_ids, padding_mask, segment_ids=None, training=None):
+    def compute_output_spec(
+        self, token_ids, padding_mask, segment_ids=None, packed=False, training=None
+    ):
         """Return the output's shape, without running the layer on made-up sizes."""
         width = self.table_dim if self.projection is None else self.projection.units
         return keras.KerasTensor((None, width), dtype=self.compute_dtype)
@@ -93,3 +99,14 @@ class Embeddings(keras.layers.Layer):
         # (fairseq `make_positions`; Hugging Face `create_position_ids_from_input_ids`).
         real = ops.cast(ops.not_equal(padding_mask, 0), "int32")
         return self.position(ops.cumsum(real, axis=1) * real + (self.position_offset - 1))
+
+    def _packed_positions(self, padding_mask):
+        # A token's place in its text: how many tokens before it are of the same text.
+        places = ops.arange(ops.shape(padding_mask)[1])
+        before = places[None, :] < places[:, None]  # (T, T)
+        same = ops.equal(padding_mask[:, :, None], padding_mask[:, None, :])  # (B, T, T)
+        place = ops.sum(ops.cast(ops.logical_and(same, before), "int32"), axis=-1)
+        real = ops.cast(ops.not_equal(padding_mask, 0), "int32")
+        padding_row = max(self.position_offset - 1, 0)  # RoBERTa's, and any row elsewhere
+        rows = (place + self.position_offset) * real + padding_row * (1 - real)
+        return self.position(rows)

@@ -18,6 +18,38 @@ class FirstToken(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
+class FirstTokens(keras.layers.Layer):
+    """The vectors of the first token of each text of packed rows.
+
+    Args:
+        num_texts: K, how many texts of a row are looked for; where there is no k-th text, the
+            vector is that of the row's first token.
+
+    Call with `[B, T, D]` and the mask that counts texts `[B, T]`; returns `[B, K, D]`.
+    """
+
+    def __init__(self, num_texts, **kwargs):
+        super().__init__(**kwargs)
+        self.num_texts = num_texts
+
+    def call(self, sequence_output, padding_mask):
+        """Return the first tokens' vectors."""
+        numbers = ops.arange(1, self.num_texts + 1, dtype="int32")
+        is_text = ops.equal(padding_mask[:, None, :], numbers[None, :, None])  # (B, K, T)
+        starts = ops.argmax(ops.cast(is_text, "int32"), axis=-1)  # the first place of each
+        return ops.take_along_axis(sequence_output, starts[:, :, None], axis=1)
+
+    def compute_output_spec(self, sequence_output, padding_mask):
+        """Return the output's shape."""
+        batch, _, width = sequence_output.shape
+        return keras.KerasTensor((batch, self.num_texts, width), dtype=sequence_output.dtype)
+
+    def get_config(self):
+        """Return what builds the layer again."""
+        return {**super().get_config(), "num_texts": self.num_texts}
+
+
+@keras.saving.register_keras_serializable(package="bertzoo")
 class EmbedderHead(keras.layers.Layer):
     """Pool, project and normalise, as sentence-transformers does.
 

@@ -5,10 +5,10 @@ from keras import ops
 
 from bertzoo import checkpoints
 from bertzoo.config import BackboneConfig
-from bertzoo.layers.attention import AttentionMask
+from bertzoo.layers.attention import AttentionMask, PackedAttentionMask
 from bertzoo.layers.embeddings import Embeddings
 from bertzoo.layers.encoder_layer import EncoderLayer
-from bertzoo.layers.pooling import FirstToken
+from bertzoo.layers.pooling import FirstToken, FirstTokens
 from bertzoo.models import loading, quantization
 from bertzoo.models.adapting import Adaptable, freeze, frozen_weights
 
@@ -213,6 +213,51 @@ class Backbone(Adaptable, IdsModel):
         tapped = IdsModel(inputs=self.input, outputs=outputs, name=f"{self.name}_tapped")
         tapped.max_sequence_length = self.max_sequence_length
         return tapped
+
+    def packed(self, num_texts=None):
+        """Return a `keras.Model` on the same variables for rows that hold several texts.
+
+        `padding_mask` counts the texts of a row (1 for the tokens of the first one, 2 for those of
+        the second, 0 for padding). A text attends to itself alone and has positions of its own, so
+        its vectors are those that it has in a row by itself (Krell et al. 2021). Ordinary rows
+        have one text; the backbone itself does not pay for what they do not need.
+
+        Args:
+            num_texts: K, of how many texts a row `pooled_output` is wanted; None for none.
+
+        Returns:
+            A model with the backbone's inputs and a dict: `sequence_output` `[B, T, D]` and, for
+            `num_texts`, `pooled_output` `[B, K, D]` (without meaning where there is no k-th text).
+
+        Raises:
+            ValueError: If `num_texts` is given and the backbone has no pooler.
+
+        Example:
+        >>> packed = Backbone.from_preset("bert_toy").packed(num_texts=2)
+        >>> outputs = packed({"token_ids": np.array([[2, 7, 3, 2, 9, 3, 0]]),
+        ...                   "padding_mask": np.array([[1, 1, 1, 2, 2, 2, 0]])})
+        >>> outputs["sequence_output"].shape, outputs["pooled_output"].shape
+        (TensorShape([1, 7, 20]), TensorShape([1, 2, 20]))
+        """
+        if num_texts is not None and not self.config.pooler:
+            raise ValueError("this backbone has no pooler; use packed() without num_texts.")
+        inputs = {
+            name: keras.Input((None,), dtype="int32", name=name)
+            for name in input_names(self.config)
+        }
+        dtype = self.dtype_policy
+        mask = PackedAttentionMask(dtype=dtype, name="packed_mask")(inputs["padding_mask"])
+        hidden = self.embeddings(**inputs, packed=True)
+        for index in self.config.layer_schedule:
+            hidden = self.encoder_layers[index](hidden, mask)["hidden_state"]
+        outputs = {"sequence_output": self._unflatten(hidden, inputs["token_ids"])}
+        if num_texts is not None:
+            first = FirstTokens(num_texts, dtype=dtype, name="first_tokens")
+            first = first(outputs["sequence_output"], inputs["padding_mask"])
+            outputs["pooled_output"] = self.get_layer("pooler")(first)
+        packed = IdsModel(inputs=inputs, outputs=outputs, name=f"{self.name}_packed")
+        packed.max_sequence_length = self.max_sequence_length
+        return packed
 
     @classmethod
     def from_preset(cls, source, load_weights=True, dtype=None, format=None):

@@ -54,6 +54,7 @@ def missing_head_message(checkpoint, kind):
     remedy = {
         "text_classifier": " Pass labels= (or num_classes=) to make a new one.",
         "token_classifier": " Pass labels= (or num_classes=) to make a new one.",
+        "multiple_choice": " Pass new_head=True to make a new one.",
     }.get(kind, "")
     reason = checkpoint.unread_heads.get(kind, "")
     reason = f" What it has for one: {reason}." if reason else ""

@@ -27,7 +27,8 @@ class Network(Adaptable, IdsModel):
     Call with the backbone's dict of ids (`masked_lm` also takes `mask_positions`, int32
     `[B, P]`). Returns float32: `masked_lm` `[B, P, V]`; `next_sentence` and `text_classifier`
     `[B, C]`; `token_classifier` `[B, T, C]`; `question_answerer` a dict of `start_logits` and
-    `end_logits` `[B, T]`; `discriminator` `[B, T]`; `text_embedder` `[B, width]`.
+    `end_logits` `[B, T]`; `discriminator` `[B, T]`; `text_embedder` `[B, width]`;
+    `multiple_choice` one score a row, `[B]`.
 
     Example:
     >>> network = Network(Backbone.from_preset("bert_toy"),
@@ -125,7 +126,7 @@ def new_head(config, kind, **fields):
     >>> new_head(BackboneConfig(pooler=False), "text_classifier", num_outputs=2).input
     'first_token'
     """
-    if kind == "text_classifier" and not config.pooler:
+    if kind in ("text_classifier", "multiple_choice") and not config.pooler:
         fields = {"input": "first_token", "hidden_activation": "tanh", **fields}
     if kind == "masked_lm":
         epsilon = config.layer_norm_epsilon
@@ -206,6 +207,11 @@ def _pooled(backbone, head, initializer, inputs, encoded):
     return layer(first(encoded["sequence_output"]))
 
 
+def _choice(backbone, head, initializer, inputs, encoded):
+    head = head.replace(num_outputs=1)
+    return Column(0, name="score")(_pooled(backbone, head, initializer, inputs, encoded))  # (B,)
+
+
 def _tokens(backbone, head, initializer, inputs, encoded):
     layer = _classifier(backbone, head, initializer, head.num_outputs)
     return layer(encoded["sequence_output"])
@@ -257,4 +263,5 @@ _OUTPUTS = {
     "question_answerer": _spans,
     "discriminator": _discriminator,
     "text_embedder": _embedder,
+    "multiple_choice": _choice,
 }

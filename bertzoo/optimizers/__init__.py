@@ -2,6 +2,6 @@
 
 from bertzoo.optimizers.adamw import AdamW
 from bertzoo.optimizers.lamb import Lamb
-from bertzoo.optimizers.schedules import InverseSquareRoot, WarmupPolynomial
+from bertzoo.optimizers.schedules import InTurn, InverseSquareRoot, WarmupPolynomial
 
-__all__ = ["AdamW", "InverseSquareRoot", "Lamb", "WarmupPolynomial"]
+__all__ = ["AdamW", "InTurn", "InverseSquareRoot", "Lamb", "WarmupPolynomial"]

@@ -87,6 +87,44 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warmup_steps": self.warmup_steps}
 
 
+@keras.saving.register_keras_serializable(package="bertzoo")
+class InTurn(keras.optimizers.schedules.LearningRateSchedule):
+    """Schedules one after the other, each counted from its own begin: phases that warm up anew.
+
+    Args:
+        schedules: One for each part.
+        steps: Length of each part; the last one goes on.
+
+    Example:
+    >>> first, second = WarmupPolynomial(1.0, steps=4, power=0.0), WarmupPolynomial(0.5, steps=4)
+    >>> [float(InTurn([first, second], [4, 4])(step)) for step in (0, 3, 4, 6, 8)]
+    [1.0, 1.0, 0.5, 0.25, 0.0]
+    """
+
+    def __init__(self, schedules, steps):
+        if len(schedules) != len(steps) or not schedules:
+            raise ValueError(f"got {len(schedules)} schedules and {len(steps)} lengths.")
+        self.schedules = [
+            keras.saving.deserialize_keras_object(one) if isinstance(one, dict) else one
+            for one in schedules
+        ]
+        self.steps = list(steps)
+
+    def __call__(self, step):
+        """Return the rate at a step, counted from 0."""
+        step, first = ops.cast(step, "float32"), 0
+        rate = self.schedules[0](step)
+        for length, schedule in zip(self.steps, self.schedules[1:], strict=False):
+            first += length
+            rate = ops.where(step >= first, schedule(ops.maximum(step - first, 0.0)), rate)
+        return rate
+
+    def get_config(self):
+        """Return what `from_config` needs."""
+        schedules = [keras.saving.serialize_keras_object(one) for one in self.schedules]
+        return {"schedules": schedules, "steps": self.steps}
+
+
 def _warm_up(step, warmup_steps, peak, decayed):
     if not warmup_steps:
         return decayed

@@ -137,7 +137,7 @@ def planned_batches(rows, plan, preprocessor, columns=()):
     return _feature_batches(members, rows, preprocessor, columns)
 
 
-def plain_batches(rows, preprocessor, batch_size, columns=(), shuffle=False):
+def plain_batches(rows, preprocessor, batch_size, columns=(), order=None, drop_remainder=False):
     """Return a dataset of batches in input order, or in a new order at every iteration.
 
     Args:
@@ -145,16 +145,32 @@ def plain_batches(rows, preprocessor, batch_size, columns=(), shuffle=False):
         preprocessor: A `Preprocessor`; each batch is padded as it says.
         batch_size: Rows of a batch.
         columns: Arrays `[N, ...]`, as labels, that go with the rows.
-        shuffle: Whether the order is new at every iteration.
+        order: A function from the number of rows to the order of the next iteration, int64
+            `[N]`; None for that of the input.
+        drop_remainder: Whether a last batch with fewer rows is left out, so that all have one
+            static shape (TPU).
 
     Returns:
         A `tf.data.Dataset` of tuples: the feature dict, then each column's part.
     """
-    members = tf.data.Dataset.range(len(rows.lengths))
-    if shuffle:
-        members = members.shuffle(len(rows.lengths), reshuffle_each_iteration=True)
-    members = members.batch(batch_size).map(lambda batch: (batch, None))
-    return _feature_batches(members, rows, preprocessor, columns)
+    batches = members(len(rows.lengths), batch_size, order, drop_remainder)
+    batches = batches.map(lambda batch: (batch, None))
+    return _feature_batches(batches, rows, preprocessor, columns)
+
+
+def members(num_rows, batch_size, order=None, drop_remainder=False):
+    """Return a dataset of the rows of each batch, int64 `[B]`; see `plain_batches`."""
+    if drop_remainder and num_rows < batch_size:
+        raise ValueError(
+            f"drop_remainder=True leaves nothing of {num_rows} rows in batches of {batch_size}."
+        )
+    rows = tf.data.Dataset.range(num_rows)
+    if order is not None:
+        spec = tf.TensorSpec([num_rows], "int64")
+        # Asked anew by every iteration, so that an epoch's order can depend on its number.
+        orders = tf.data.Dataset.from_generator(lambda: [order(num_rows)], output_signature=spec)
+        rows = orders.unbatch().apply(tf.data.experimental.assert_cardinality(num_rows))
+    return rows.batch(batch_size, drop_remainder=drop_remainder)
 
 
 def in_input_order(outputs, order):
@@ -174,7 +190,10 @@ def _feature_batches(members, rows, preprocessor, columns):
 
     def features(batch, length):
         parts = [tf.gather(column, batch) for column in columns]
-        return (preprocessor.pad_some(rows, batch, length), *parts)
+        padded = preprocessor.pad_some(rows, batch, length)
+        for feature in padded.values():  # ragged tensors forget it; a TPU needs it
+            feature.set_shape([batch.shape[0], None])
+        return (padded, *parts)
 
     return members.map(features, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 

@@ -1,7 +1,7 @@
 """Words of texts: found in a raw text, or given; and the tokens of each, with their places.
 
-A word found in a raw text is what BERT's own BasicTokenizer takes for one: a run of letters, digits
-and marks; each punctuation mark or symbol, and each ideograph, is a word of its own.
+A word found in a raw text is what BERT's own BasicTokenizer takes for one: what stands between
+spaces; each punctuation mark and each ideograph is a word of its own.
 
 Given words are tokenized one by one, and nothing is cut or joined: what becomes of a word is what
 BERT's tokenizer makes of it alone. Byte pairs take a space as the beginning of a word, so each word
@@ -21,7 +21,8 @@ from bertzoo.tokenizers.code_points import CJK_RANGES
 # B texts  N words of all texts
 
 _IDEOGRAPHS = "".join(rf"\x{{{first:X}}}-\x{{{last:X}}}" for first, last in CJK_RANGES)
-_SINGLE = rf"[\p{{P}}\p{{S}}{_IDEOGRAPHS}]"
+# Of the symbols, BERT takes those of ASCII alone for punctuation: `€3` is one word, `$3` two.
+_SINGLE = rf"[\p{{P}}$+<=>^`|~{_IDEOGRAPHS}]"
 _DELIMITER = rf"[\s\p{{Z}}\x{{0}}-\x{{20}}]+|{_SINGLE}"
 
 

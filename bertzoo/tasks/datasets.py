@@ -12,9 +12,48 @@ import tensorflow as tf
 from bertzoo.preprocessing import bucketing
 from bertzoo.preprocessing.texts import is_ids, read_texts
 from bertzoo.tasks.labels import as_array, check_finite
+from bertzoo.tasks.multi_labels import weights_of_labels
 
 # Keras's own default.
 BATCH_SIZE = 32
+
+
+class Order:
+    """The order of the texts in every epoch: a function of a seed and of the epoch's number.
+
+    So a run that goes on after an interruption sees what it would have seen.
+
+    Args:
+        seed: A whole number; None to draw one from NumPy's generator, which
+            `keras.utils.set_random_seed` sets.
+
+    Example:
+    >>> order = Order(seed=3)
+    >>> first = order(5).tolist()
+    >>> order.epoch = 1
+    >>> sorted(first), first == order(5).tolist()
+    ([0, 1, 2, 3, 4], False)
+    """
+
+    def __init__(self, seed=None):
+        self.seed = int(np.random.randint(2**31)) if seed is None else seed
+        self.epoch = 0
+
+    def __call__(self, num_rows):
+        """Return the order of `num_rows` rows in this epoch, int64."""
+        return np.random.default_rng([self.seed, self.epoch]).permutation(num_rows)
+
+
+class EpochCounter(keras.callbacks.Callback):
+    """Tells an `Order` which epoch it is."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.order = order
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Set the epoch, before its first batch is made."""
+        self.order.epoch = epoch
 
 
 def is_texts(x):
@@ -82,15 +121,24 @@ def batched_inputs(dataset, batch_size):
     return inputs if _is_batched(spec) else inputs.batch(batch_size)
 
 
-def features_of_dataset(dataset, preprocessor, encoder, batch_size):
-    """Return a dataset of (features, labels, weights) of one of (texts, labels, weights)."""
-    if not _is_batched(dataset.element_spec):
-        dataset = dataset.batch(batch_size or BATCH_SIZE)
+def features_of_dataset(dataset, preprocess, encoder, batch_size, drop_remainder=False, row_rank=0):
+    """Return a dataset of (features, labels, weights) of one of (texts, labels, weights).
+
+    Args:
+        dataset: Batched or not.
+        preprocess: From strings to features.
+        encoder: Reads the labels.
+        batch_size: Rows of a batch of a dataset that has none; None for 32.
+        drop_remainder: Whether a last batch with fewer rows is left out.
+        row_rank: The rank of the strings of one row.
+    """
+    if not _is_batched(dataset.element_spec, row_rank):
+        dataset = dataset.batch(batch_size or BATCH_SIZE, drop_remainder=drop_remainder)
 
     def features(*element):
         x, y, weight = _split_element(element)
         y = None if y is None else encoder.from_tensor(y)
-        parts = (preprocessor.preprocess(x), y, weight)
+        parts = (preprocess(x), y, weight)
         return tuple(part for part in parts if part is not None)
 
     return dataset.map(features, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
@@ -109,7 +157,15 @@ def labels_of_dataset(dataset, encoder):
 
 
 def features_of_texts(
-    texts, y, sample_weight, preprocessor, encoder, batch_size=None, shuffle=False, by_length=False
+    texts,
+    y,
+    sample_weight,
+    preprocessor,
+    encoder,
+    batch_size=None,
+    order=None,
+    by_length=False,
+    drop_remainder=False,
 ):
     """Return a dataset of (features, labels, weights) of texts in memory, tokenized once.
 
@@ -120,8 +176,9 @@ def features_of_texts(
         preprocessor: A `Preprocessor`.
         encoder: Reads the labels.
         batch_size: Rows of a batch; None for 32.
-        shuffle: Whether every epoch has a new order.
+        order: An `Order`, for a new one every epoch; None for that of the texts.
         by_length: Whether texts of like length come together, for an evaluation.
+        drop_remainder: Whether a last batch with fewer rows is left out.
     """
     texts = read_texts(texts)
     if len(texts) == 0:
@@ -142,20 +199,51 @@ def features_of_texts(
     if by_length:
         plan = bucketing.plan_batches(rows.lengths, preprocessor, batch_size)
         return bucketing.planned_batches(rows, plan, preprocessor, columns)
-    return bucketing.plain_batches(rows, preprocessor, batch_size, columns, shuffle)
+    return bucketing.plain_batches(rows, preprocessor, batch_size, columns, order, drop_remainder)
+
+
+def weigh_labels(x, y, sample_weight, label_weights):
+    """Give every label of every row its weight: what `class_weight` is to several labels a text.
+
+    Args:
+        x: A dataset of (features, labels `[B, C]`, weights), or ids.
+        y: Labels `[N, C]` that go with ids; None for a dataset.
+        sample_weight: One weight a row of ids, or None.
+        label_weights: Float32 `[C]`.
+
+    Returns:
+        The dataset with weights `[B, C]` and None; or the ids and weights `[N, C]`.
+    """
+    if isinstance(x, tf.data.Dataset):
+
+        def weigh(features, labels, weights=None):
+            weights = weights if weights is None else tf.cast(weights, "float32")
+            return features, labels, weights_of_labels(labels, label_weights, weights)
+
+        return x.map(weigh, tf.data.AUTOTUNE), None
+    if y is None:
+        raise ValueError("class_weight of several labels a text needs labels beside the inputs.")
+    weights = None if sample_weight is None else as_array(sample_weight)
+    return x, weights_of_labels(y, label_weights, weights).astype(np.float32)
 
 
 def split_for_validation(x, y, sample_weight, validation_split):
     """Return the training part and the validation part: the last rows, as Keras does.
+
+    Args:
+        x: `Texts` or `Groups`.
+        y: Labels, or None.
+        sample_weight: One weight a row, or None.
+        validation_split: Which part the last rows are, between 0 and 1.
 
     Returns:
         Two tuples (x, y, sample_weight); what was None stays None.
     """
     if not 0 < validation_split < 1:
         raise ValueError(f"validation_split must be between 0 and 1; got {validation_split}.")
-    texts = read_texts(x)
+    texts = x
     if y is not None:
-        y = as_array(y)
+        y = _sliceable(y)
         _check_count(texts, y, "labels")
     if sample_weight is not None:
         sample_weight = as_array(sample_weight)
@@ -170,6 +258,15 @@ def split_for_validation(x, y, sample_weight, validation_split):
     )
 
 
+def _sliceable(y):
+    # Lists of labels of several lengths are no array.
+    if isinstance(y, list) and y and isinstance(y[0], list | tuple):
+        rows = np.empty(len(y), dtype=object)
+        rows[:] = [list(row) for row in y]
+        return rows
+    return as_array(y)
+
+
 def _split_element(element):
     # In a dataset a tuple is always Keras's (inputs, labels, weights); pairs are dicts.
     if not isinstance(element, tuple):
@@ -181,8 +278,8 @@ def _has_y(spec):
     return isinstance(spec, tuple) and len(spec) > 1
 
 
-def _is_batched(spec):
-    return tf.nest.flatten(_split_element(spec)[0])[0].shape.rank != 0
+def _is_batched(spec, row_rank=0):
+    return tf.nest.flatten(_split_element(spec)[0])[0].shape.rank != row_rank
 
 
 def _check_count(texts, values, what):

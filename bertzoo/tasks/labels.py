@@ -15,16 +15,19 @@ class LabelEncoder:
 
     Args:
         labels: Names of the classes in output order, or None where they have none.
-        num_outputs: C; 1 means regression: the labels are then real numbers.
+        num_outputs: C.
+        problem: `single_label`, or `regression`: the labels are then real numbers. None for a
+            regression where C is 1.
 
     Example:
     >>> LabelEncoder(("no", "yes"), 2).from_array(["yes", "no", "no"]).tolist()
     [1, 0, 0]
     """
 
-    def __init__(self, labels, num_outputs):
+    def __init__(self, labels, num_outputs, problem=None):
         self.labels = labels
         self.num_outputs = num_outputs
+        self.is_regression = problem == "regression" or (problem is None and num_outputs == 1)
 
     def from_array(self, y):
         """Return int32 ids (float32 for regression or `[N, C]`) of a list or array.
@@ -33,15 +36,18 @@ class LabelEncoder:
             ValueError: For a name that is not a label, an id out of range, or NaN, with its row.
         """
         y = as_array(y)
+        if y.dtype.kind in "OUS" and self.is_regression:
+            raise ValueError(f"a regression takes numbers as labels; got {y[0]!r}.")
         if y.dtype.kind in "OUS":
             return np.array([self._id(name, row) for row, name in enumerate(y)], dtype=np.int32)
         check_finite(y, "label")
         if y.ndim == 2 and y.shape[1] == 1:
             y = y[:, 0]
-        if self.num_outputs == 1 or y.ndim == 2:
-            if y.ndim == 2 and y.shape[1] != self.num_outputs:
+        if self.is_regression or y.ndim == 2:
+            width = y.shape[1] if y.ndim == 2 else 1
+            if width != self.num_outputs:
                 raise ValueError(
-                    f"labels of {self.num_outputs} classes have the shape [N] or "
+                    f"labels of {self.num_outputs} outputs have the shape [N] or "
                     f"[N, {self.num_outputs}]; got {list(y.shape)}."
                 )
             return y.astype(np.float32)
@@ -58,7 +64,7 @@ class LabelEncoder:
         """Return the same for a tensor in a `tf.data` pipeline; the check runs in the pipeline."""
         if y.dtype == tf.string:
             if self.labels is None:
-                raise ValueError(_NO_NAMES)
+                raise ValueError(NO_NAMES)
             matches = tf.equal(y[..., None], tf.constant(self.labels))  # (B, C)
             known = tf.reduce_any(matches, axis=-1)
             names = ", ".join(self.labels)
@@ -70,7 +76,7 @@ class LabelEncoder:
             y = tf.debugging.assert_all_finite(y, "a label of the dataset is not a finite number")
         if y.shape.rank == 2 and y.shape[1] == 1:
             y = y[:, 0]
-        if self.num_outputs == 1 or y.shape.rank == 2:
+        if self.is_regression or y.shape.rank == 2:
             return tf.cast(y, "float32")
         # Compared before the cast: 0.5 would become class 0.
         valid = tf.equal(tf.cast(y, "float64"), tf.floor(tf.cast(y, "float64")))
@@ -91,7 +97,7 @@ class LabelEncoder:
 
     def _id(self, name, row):
         if self.labels is None:
-            raise ValueError(_NO_NAMES)
+            raise ValueError(NO_NAMES)
         if isinstance(name, bytes):
             name = name.decode()
         if isinstance(name, str) and name in self.labels:
@@ -100,6 +106,30 @@ class LabelEncoder:
             f"label {row} should be one of {', '.join(self.labels)}; "
             f"got {name!r}.{nearest(name, self.labels)}"
         )
+
+
+def balanced_class_weights(ids, names):
+    """Return {id: weight} with N / (C * its number of texts), as scikit-learn's `balanced`.
+
+    Args:
+        ids: Int `[N]`.
+        names: Of the C classes.
+
+    Raises:
+        ValueError: For a class without a text, which no weight makes up for.
+
+    Example:
+    >>> balanced_class_weights(np.array([0, 0, 0, 1]), ["no", "yes"])
+    {0: 0.6666666666666666, 1: 2.0}
+    """
+    counts = np.bincount(ids, minlength=len(names))
+    if (counts == 0).any():
+        missing = ", ".join(str(names[i]) for i in np.flatnonzero(counts == 0))
+        raise ValueError(
+            f"class_weight='balanced' needs at least one text of every class; there is none of "
+            f"{missing} among {len(ids)} labels."
+        )
+    return {i: len(ids) / (len(names) * int(count)) for i, count in enumerate(counts)}
 
 
 class AnyLabels:
@@ -163,7 +193,7 @@ def named_label_errors():
         raise ValueError(f"{message}; got {got}." if got else f"{message}.") from error
 
 
-_NO_NAMES = (
+NO_NAMES = (
     "this classifier's classes have no names: give labels by number, or make it with labels=."
 )
 

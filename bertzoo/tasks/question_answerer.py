@@ -13,9 +13,8 @@ from bertzoo.metrics import squad
 from bertzoo.models import networks
 from bertzoo.optimizers.adamw import AdamW
 from bertzoo.postprocessing import answers as decoding
-from bertzoo.readers.squad import SquadExample
 from bertzoo.tasks import datasets
-from bertzoo.tasks.questions import read_questions
+from bertzoo.tasks.questions import answer_labels, read_questions
 from bertzoo.tasks.task import Task
 from bertzoo.tasks.windowed import Examples, Windowed, WindowRows, packed_windows
 from bertzoo.tokenizers import offsets
@@ -317,33 +316,7 @@ class QuestionAnswerer(Windowed, Task):
     def _rows(self, examples):
         _, windows = self._windows(examples)
         packed, _ = packed_windows(windows)
-        text_index, in_text = windows.text_index.numpy(), windows.in_text.numpy() > 0
-        spans = np.array([_span(example) for example in examples], np.int32)[text_index]
-        starts, ends = windows.starts.numpy(), windows.ends.numpy()
-        in_answer = in_text & (starts < spans[:, 1:]) & (ends > spans[:, :1])  # (W, T)
-        # A window has the answer if it has all of its tokens, each of which is once at its best.
-        whole = np.zeros(len(examples), np.int64)
-        np.add.at(whole, text_index, (in_answer & (windows.max_context.numpy() > 0)).sum(axis=1))
-        has_answer = (in_answer.sum(axis=1) == whole[text_index]) & in_answer.any(axis=1)
-        for place in np.flatnonzero(whole == 0):
-            if examples[place].answers:
-                raise ValueError(
-                    f"question {examples[place].id}: no token stands in the answer "
-                    f"{examples[place].answers[0].text!r}."
-                )
-        last = in_answer.shape[1] - 1 - in_answer[:, ::-1].argmax(axis=1)
-        labels = {
-            "start_logits": np.where(has_answer, in_answer.argmax(axis=1), 0).astype(np.int32),
-            "end_logits": np.where(has_answer, last, 0).astype(np.int32),
-        }
-        return WindowRows(packed, None, labels)
-
-
-def _span(example: SquadExample):
-    if not example.answers:
-        return 0, 0
-    answer = example.answers[0]  # the published script trains on the first one
-    return answer.start, answer.start + len(answer.text)
+        return WindowRows(packed, None, answer_labels(windows, examples))
 
 
 def _golds(examples: Examples):

@@ -62,6 +62,47 @@ def read_questions(x):
     return examples
 
 
+def answer_labels(windows, examples):
+    """Return the first and the last token of the answer in each window.
+
+    Where a window does not hold the whole answer, or there is none, both are 0, the start token
+    (`convert_examples_to_features` of google-research/bert's run_squad.py).
+
+    Args:
+        windows: `preprocessing.windows.Windows` of the examples.
+        examples: `SquadExample`s; of several answers the first one counts, as there.
+
+    Returns:
+        A dict of int32 `[W]`: `start_logits` and `end_logits`.
+    """
+    text_index, in_text = windows.text_index.numpy(), windows.in_text.numpy() > 0
+    spans = np.array([_span(example) for example in examples], np.int32)[text_index]
+    starts, ends = windows.starts.numpy(), windows.ends.numpy()
+    in_answer = in_text & (starts < spans[:, 1:]) & (ends > spans[:, :1])  # (W, T)
+    # A window has the answer if it has all of its tokens, each of which is once at its best.
+    whole = np.zeros(len(examples), np.int64)
+    np.add.at(whole, text_index, (in_answer & (windows.max_context.numpy() > 0)).sum(axis=1))
+    for place in np.flatnonzero(whole == 0):
+        if examples[place].answers:
+            raise ValueError(
+                f"question {examples[place].id}: no token stands in the answer "
+                f"{examples[place].answers[0].text!r}."
+            )
+    has_answer = (in_answer.sum(axis=1) == whole[text_index]) & in_answer.any(axis=1)
+    last = in_answer.shape[1] - 1 - in_answer[:, ::-1].argmax(axis=1)
+    return {
+        "start_logits": np.where(has_answer, in_answer.argmax(axis=1), 0).astype(np.int32),
+        "end_logits": np.where(has_answer, last, 0).astype(np.int32),
+    }
+
+
+def _span(example):
+    if not example.answers:
+        return 0, 0
+    answer = example.answers[0]
+    return answer.start, answer.start + len(answer.text)
+
+
 def _checked_examples(x):
     examples = Examples()
     for row, example in enumerate(_listed(x)):

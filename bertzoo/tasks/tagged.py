@@ -4,10 +4,11 @@ import collections.abc
 import itertools
 import typing
 
+import numpy as np
+
 from bertzoo import tags
 from bertzoo.config import nearest
-
-IGNORED = -1
+from bertzoo.tasks.windowed import IGNORED, Examples
 
 
 class TaggedText(typing.NamedTuple):
@@ -27,9 +28,37 @@ class TaggedText(typing.NamedTuple):
     weight: float | None = None
 
 
-def is_words(row):
-    """Return whether a row is a list of words."""
-    return isinstance(row, list | tuple) and all(isinstance(word, str | bytes) for word in row)
+def read_tagged(x, y, sample_weight, tag_reader):
+    """Return `Examples` of `TaggedText`.
+
+    Args:
+        x: Texts; or words, a list of lists; or a dict with one column, `text`, `words` or `tokens`.
+        y: Of words a list of tags each, of texts a list of entities each; or None.
+        sample_weight: A number for each, or None.
+        tag_reader: A `TagReader`.
+
+    Raises:
+        ValueError: For anything else, with the row.
+    """
+    rows = _column(x)
+    has_words = bool(rows) and isinstance(rows[0], list | tuple)
+    labels = [None] * len(rows) if y is None else list(y)
+    weights = [None] * len(rows) if sample_weight is None else [float(w) for w in sample_weight]
+    for what, values in (("lists of labels", labels), ("sample weights", weights)):
+        if len(values) != len(rows):
+            raise ValueError(f"expected as many {what} as rows; got {len(values)} and {len(rows)}.")
+    examples = Examples()
+    for row, (text, one, weight) in enumerate(zip(rows, labels, weights, strict=True)):
+        if has_words and not _is_words(text):
+            raise ValueError(f"row {row} should be a list of words like row 0; got {text!r}.")
+        if not has_words and not isinstance(text, str | bytes):
+            raise ValueError(f"text {row} should be a string; got {text!r}.")
+        text = [_decoded(word) for word in text] if has_words else _decoded(text)
+        if y is not None:
+            read = tag_reader.word_labels if has_words else tag_reader.entities
+            one = read(text, one, row)
+        examples.append(TaggedText(text, row, one, weight))
+    return examples
 
 
 class TagReader:
@@ -162,3 +191,25 @@ def _entity(entity, row):
     raise ValueError(
         f"row {row}: an entity is (start, end, label), or a dict with these keys; got {entity!r}."
     )
+
+
+def _is_words(row):
+    return isinstance(row, list | tuple) and all(isinstance(word, str | bytes) for word in row)
+
+
+def _column(x):
+    if isinstance(x, str | bytes):
+        raise ValueError(f"expected several texts; got one string: put it in a list: [{x!r}].")
+    if isinstance(x, collections.abc.Mapping):
+        keys = [key for key in ("text", "words", "tokens") if key in x]
+        if len(keys) != 1:
+            raise ValueError(f"a dict has one key `text`, `words` or `tokens`; got {sorted(x)}.")
+        x = x[keys[0]]
+    x = x.numpy() if hasattr(x, "numpy") else x
+    if not hasattr(x, "__iter__"):
+        raise ValueError(f"expected texts, or lists of words; got {type(x).__name__}.")
+    return [row.tolist() if isinstance(row, np.ndarray) else row for row in x]
+
+
+def _decoded(text):
+    return text.decode("utf-8", "ignore") if isinstance(text, bytes) else str(text)

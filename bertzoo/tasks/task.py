@@ -51,6 +51,7 @@ class Task(Adaptable, keras.Model):
         self._seen = state_of(network.backbone)
         self._no_strings = "it was made without a preprocessor"
         self._label_encoder = AnyLabels()
+        self._order = None  # of the texts in the run of `fit` that is on
 
     # === Making one ===
 
@@ -189,21 +190,32 @@ class Task(Adaptable, keras.Model):
         shuffle=True,
         class_weight=None,
         sample_weight=None,
+        drop_remainder=False,
         **kwargs,
     ):
         """Train as `keras.Model.fit` does, on texts or on ids.
 
         Batches of texts are padded to their own longest row, rounded up to one of a few lengths;
-        with the preprocessor's `padding="fixed"` they all have its `sequence_length`.
+        with the preprocessor's `padding="fixed"` they all have its `sequence_length`. With
+        `drop_remainder=True` too, every batch has the same static shape, as a TPU wants, and
+        `compile(steps_per_execution=...)` runs several in one call.
         """
+        class_weight, label_weights = self._class_weights(class_weight, y)
         if validation_split and validation_data is None and datasets.is_texts(x):
             (x, y, sample_weight), validation_data = datasets.split_for_validation(
-                x, y, sample_weight, validation_split
+                self._read(x), y, sample_weight, validation_split
             )
             validation_split = 0.0
         if validation_data is not None:
             validation_data = self._validation_data(validation_data, batch_size, kwargs)
-        x, y, sample_weight = self._training_data(x, y, sample_weight, batch_size, shuffle=shuffle)
+        self._order = datasets.Order() if shuffle else None
+        x, y, sample_weight = self._training_data(
+            x, y, sample_weight, batch_size, order=self._order, drop_remainder=drop_remainder
+        )
+        if self._order is not None:
+            callbacks = _with_callback(callbacks, datasets.EpochCounter(self._order))
+        if label_weights is not None:
+            x, sample_weight = datasets.weigh_labels(x, y, sample_weight, label_weights)
         # A dataset has its order already; Keras warns if it is asked to shuffle one.
         shuffle = shuffle and not isinstance(x, tf.data.Dataset)
         with named_label_errors():
@@ -217,7 +229,7 @@ class Task(Adaptable, keras.Model):
                 validation_split=validation_split,
                 validation_data=validation_data,
                 shuffle=shuffle,
-                class_weight=self._label_encoder.class_weight(class_weight),
+                class_weight=class_weight,
                 sample_weight=sample_weight,
                 **kwargs,
             )
@@ -297,13 +309,15 @@ class Task(Adaptable, keras.Model):
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, **kwargs):
         """Train on one batch of texts or ids."""
-        x, y = self._batch(x, y)
-        class_weight = self._label_encoder.class_weight(class_weight)
+        x, y = self._batch(x, y, self._features_of_batch)
+        class_weight, label_weights = self._class_weights(class_weight, y)
+        if label_weights is not None:
+            _, sample_weight = datasets.weigh_labels(x, y, sample_weight, label_weights)
         return super().train_on_batch(x, y, sample_weight, class_weight, **kwargs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, **kwargs):
         """Evaluate one batch of texts or ids."""
-        x, y = self._batch(x, y)
+        x, y = self._batch(x, y, self._features_of_batch)
         return super().test_on_batch(x, y, sample_weight, **kwargs)
 
     def predict_on_batch(self, x):
@@ -313,6 +327,21 @@ class Task(Adaptable, keras.Model):
     def summary(self, *args, expand_nested=True, **kwargs):
         """Print the layers, those of backbone and head by default."""
         return super().summary(*args, expand_nested=expand_nested, **kwargs)
+
+    def get_compile_config(self):
+        """Return what `compile_from_config` needs; None where it is not compiled."""
+        if not self.compiled:
+            return None
+        has_state = self.optimizer is not None and self.optimizer.built
+        return {**super().get_compile_config(), "has_state": has_state}
+
+    def compile_from_config(self, config):
+        """Compile as it was when it was saved."""
+        config = keras.saving.deserialize_keras_object(config)
+        has_state = config.pop("has_state")
+        self.compile(**config)
+        if has_state:  # an optimizer that has not trained has no variables to load
+            self.optimizer.build(self.trainable_variables)
 
     def get_config(self):
         """Return what `from_config` needs, the vocabulary included; weights are not in it."""
@@ -352,23 +381,47 @@ class Task(Adaptable, keras.Model):
                 "ids: token_ids, padding_mask, segment_ids."
             )
 
-    def _training_data(self, x, y, sample_weight, batch_size, shuffle=False, by_length=False):
+    def _training_data(self, x, y, sample_weight, batch_size, by_length=False, **options):
+        # options: `order` and `drop_remainder`, of `datasets.features_of_texts`.
         encoder = self._label_encoder
         if datasets.is_text_dataset(x):
             self._need_strings()
-            x = datasets.features_of_dataset(x, self.preprocessor, encoder, batch_size)
+            drop_remainder = options.get("drop_remainder", False)
+            x = self._features_of_dataset(x, batch_size, drop_remainder)
         elif isinstance(x, tf.data.Dataset):
             x = datasets.labels_of_dataset(x, encoder)
         elif datasets.is_texts(x):
-            texts = read_texts(x)
+            texts = self._read(x)
             self._need_strings()
-            x = datasets.features_of_texts(
-                texts, y, sample_weight, self.preprocessor, encoder, batch_size, shuffle, by_length
+            x = self._features_of_texts(
+                texts, y, sample_weight, batch_size, by_length=by_length, **options
             )
             y = sample_weight = None
         elif is_ids(x):
             x, y = self._ids(x), None if y is None else encoder.from_array(y)
         return x, y, sample_weight
+
+    # What a row of training data is: a text or a pair here, a group of texts in other tasks.
+
+    def _read(self, x):
+        return read_texts(x)
+
+    def _features_of_texts(self, texts, y, sample_weight, batch_size, **options):
+        return datasets.features_of_texts(
+            texts, y, sample_weight, self.preprocessor, self._label_encoder, batch_size, **options
+        )
+
+    def _features_of_dataset(self, dataset, batch_size, drop_remainder):
+        return datasets.features_of_dataset(
+            dataset, self.preprocessor.preprocess, self._label_encoder, batch_size, drop_remainder
+        )
+
+    def _features_of_batch(self, x):
+        return self.preprocessor.preprocess(read_texts(x))
+
+    def _class_weights(self, class_weight, y):
+        """Return the weights that Keras applies (by class), and those of the labels of each row."""
+        return self._label_encoder.class_weight(class_weight), None
 
     def _validation_data(self, data, batch_size, options):
         batch_size = options.get("validation_batch_size") or batch_size
@@ -380,11 +433,10 @@ class Task(Adaptable, keras.Model):
             return x
         return (x, y) if weight is None else (x, y, weight)
 
-    def _batch(self, x, y):
+    def _batch(self, x, y, features=None):
         if datasets.is_texts(x):
-            texts = read_texts(x)
             self._need_strings()
-            x = self.preprocessor.preprocess(texts)
+            x = features(x) if features else self.preprocessor.preprocess(read_texts(x))
         return _backend_arrays(self._ids(x)), None if y is None else self._label_encoder.from_array(
             y
         )
@@ -457,6 +509,14 @@ def _check_fit(preprocessor, config):
             f"sequence_length is {preprocessor.sequence_length}, and the backbone has "
             f"{config.max_sequence_length} positions."
         )
+
+
+def _with_callback(callbacks, callback):
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(callback)
+        return callbacks
+    callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
+    return [callback, *(callbacks or [])]
 
 
 def _backend_arrays(features):

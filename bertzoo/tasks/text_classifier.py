@@ -1,16 +1,26 @@
-"""Texts, or pairs of texts, to one of C classes (Devlin et al. 2018, section 4.1)."""
+"""Texts, or pairs of texts, to classes, labels or numbers (Devlin et al. 2018, section 4.1)."""
 
+import dataclasses
 import typing
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from bertzoo import checkpoints
+from bertzoo.losses.classifiers import MicroF1, MultiLabelCrossentropy
+from bertzoo.metrics.classification import best_f1_threshold
 from bertzoo.models import networks
 from bertzoo.optimizers.adamw import AdamW
-from bertzoo.postprocessing.labels import label_answers
-from bertzoo.tasks.labels import LabelEncoder
+from bertzoo.postprocessing.labels import label_answers, label_names
+from bertzoo.postprocessing.pooling import check_pooling, pool_windows
+from bertzoo.preprocessing.texts import read_texts
+from bertzoo.tasks import datasets
+from bertzoo.tasks.labels import LabelEncoder, balanced_class_weights
+from bertzoo.tasks.multi_labels import MultiLabelEncoder, balanced_label_weights
 from bertzoo.tasks.task import Task
+
+# N texts  C classes
 
 
 class Classification(typing.NamedTuple):
@@ -27,14 +37,28 @@ class Classification(typing.NamedTuple):
     probabilities: dict[str | int, float]
 
 
+class MultiLabelClassification(typing.NamedTuple):
+    """What a multi-label classifier says of one text.
+
+    Args:
+        labels: Names (or numbers) of the labels that reach their threshold, in output order.
+        probabilities: Of every label.
+    """
+
+    labels: tuple[str | int, ...]
+    probabilities: dict[str | int, float]
+
+
 @keras.saving.register_keras_serializable(package="bertzoo")
 class TextClassifier(Task):
     """Classify texts or pairs; train on labels by name or by number.
 
     `predict(texts)` gives float32 logits `[N, C]`, the network's output as everywhere in Keras;
-    `classify(texts)` gives names and probabilities. It is compiled with AdamW at 5e-5 (weight decay
-    0.01, not on biases and layer norms), cross-entropy on logits, and accuracy; `compile` changes
-    any of them. With one output it is a regression, on the squared error.
+    `classify(texts)` gives names and probabilities. What is answered is the head's `problem`:
+    one of C classes (`single_label`), any of C labels (`multi_label`), or numbers (`regression`,
+    which is what one output means). It is compiled with AdamW at 5e-5 (weight decay 0.01, not on
+    biases and layer norms) and, by problem, cross-entropy on logits and accuracy, binary
+    cross-entropy and micro F1, or the squared error; `compile` changes any of them.
 
     Example:
     >>> classifier = TextClassifier.from_preset("bert_toy", labels=["sad", "happy"])
@@ -47,12 +71,27 @@ class TextClassifier(Task):
 
     def __init__(self, network, preprocessor=None, *, name=None):
         super().__init__(network, preprocessor, name=name)
-        self._label_encoder = LabelEncoder(network.head.labels, network.head.num_outputs)
+        self._windows = None
+        head = network.head
+        if head.problem == "multi_label":
+            self._label_encoder = MultiLabelEncoder(head.labels, head.num_outputs, head.parents)
+        else:
+            self._label_encoder = LabelEncoder(head.labels, head.num_outputs, head.problem)
         self.compile()
 
     @classmethod
     def from_backbone(
-        cls, backbone, preprocessor=None, *, labels=None, num_classes=None, name=None, **head
+        cls,
+        backbone,
+        preprocessor=None,
+        *,
+        labels=None,
+        num_classes=None,
+        problem=None,
+        thresholds=None,
+        parents=None,
+        name=None,
+        **head,
     ):
         """Put a new, random head on a `Backbone`.
 
@@ -61,11 +100,16 @@ class TextClassifier(Task):
             preprocessor: A `Preprocessor`, or None.
             labels: Names of the classes in output order.
             num_classes: How many, where they have no names.
+            problem: `single_label`, `multi_label` or `regression`; None for `regression` with one
+                output and `single_label` with more.
+            thresholds: Of a multi-label head: a number, or one for each label; None for 0.5.
+            parents: Of a multi-label head with a hierarchy: {child: parent} by name, or the
+                number of each label's parent, -1 for none.
             name: Of the model.
             **head: Other fields of `HeadConfig`, as `dropout`.
         """
-        fields = _class_fields(labels, num_classes)
-        if not fields:
+        fields = _class_fields(labels, num_classes, problem, thresholds, parents)
+        if "num_outputs" not in fields:
             raise ValueError("a new classifier needs labels= or num_classes=; got neither.")
         return super().from_backbone(backbone, preprocessor, name=name, **fields, **head)
 
@@ -80,6 +124,9 @@ class TextClassifier(Task):
         padding="bucketed",
         labels=None,
         num_classes=None,
+        problem=None,
+        thresholds=None,
+        parents=None,
     ):
         """Load a classifier; or, with `labels` or `num_classes`, an encoder under a new head.
 
@@ -95,15 +142,23 @@ class TextClassifier(Task):
             padding: Of the `Preprocessor`: `bucketed`, `longest` or `fixed`.
             labels: Names of the classes of a new head, in output order.
             num_classes: Number of classes of a new head without names.
+            problem: `single_label`, `multi_label` or `regression`. Without `labels` and
+                `num_classes`: what the checkpoint's own head is read as.
+            thresholds: Of a multi-label head: a number, or one for each label; None for 0.5.
+            parents: Of a multi-label head with a hierarchy: {child: parent} by name, or the
+                number of each label's parent, -1 for none.
 
         Raises:
             ValueError: Without either, if the checkpoint has no classifier; the message names the
                 heads that it has. Also if files are missing or do not match.
         """
-        fields = _class_fields(labels, num_classes)
+        source = checkpoints.open_source(source, format=format)
+        carried = source.heads.get(cls.head_kind)
+        is_new = labels is not None or num_classes is not None
+        known = None if is_new or carried is None else carried.labels
+        fields = _class_fields(labels, num_classes, problem, thresholds, parents, known)
         head = None
-        if fields:
-            source = checkpoints.open_source(source, format=format)
+        if is_new:
             embedder = source.heads.get("text_embedder")
             if embedder is not None and embedder.pooling == ("mean",):
                 # What a sentence encoder was trained to say a text's meaning with; its pooler,
@@ -113,77 +168,244 @@ class TextClassifier(Task):
             def head(config):
                 return networks.new_head(config, cls.head_kind, **fields)
 
+        elif fields and carried is not None:
+            heads = {**source.heads, cls.head_kind: carried.replace(**fields)}
+            source = dataclasses.replace(source, heads=heads)
         return cls._load(source, head, load_weights, dtype, format, sequence_length, padding)
+
+    @property
+    def problem(self):
+        """What is answered: `single_label`, `multi_label` or `regression`."""
+        return self.network.head.problem
+
+    @property
+    def windows(self):
+        """How texts that are too long for one row are read; None for their beginning alone.
+
+        One of `mean_logits`, `max_logits`, `mean_probabilities` and `max_probabilities`: the text
+        becomes several windows that overlap, and what the network says of them is pooled. It
+        holds for `predict`, `classify` and `respond` of single texts; training reads beginnings.
+        """
+        return self._windows
+
+    @windows.setter
+    def windows(self, windows):
+        if windows is not None:
+            check_pooling(windows, self.problem)
+        self._windows = windows
+
+    @property
+    def thresholds(self):
+        """The probabilities from which labels are chosen, one for all or one a label, or None."""
+        return self.network.head.thresholds
+
+    @thresholds.setter
+    def thresholds(self, thresholds):
+        fields = _class_fields(None, None, None, thresholds, None)
+        self.network.head = self.network.head.replace(**{"thresholds": None, **fields})
 
     def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
         """Compile as `keras.Model.compile` does; what is `auto` is chosen for fine-tuning.
 
         Args:
             optimizer: `auto` for AdamW at 5e-5 (Devlin et al. 2018, A.3).
-            loss: `auto` for cross-entropy on logits.
-            metrics: `auto` for accuracy.
+            loss: `auto` for cross-entropy on logits, binary cross-entropy for several labels a
+                text, the squared error for a regression.
+            metrics: `auto` for accuracy, micro F1, or none.
             **kwargs: As for `keras.Model.compile`; `jit_compile` is False by default, as batches
                 come in several lengths.
         """
-        is_regression = self.network.head.num_outputs == 1
         if isinstance(optimizer, str) and optimizer == "auto":
             optimizer = AdamW(5.0e-5, weight_decay=0.01)
         if isinstance(loss, str) and loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            if is_regression:
-                loss = keras.losses.MeanSquaredError()
+            loss = _LOSSES[self.problem]()
         if isinstance(metrics, str) and metrics == "auto":
-            metrics = [] if is_regression else ["accuracy"]
+            metrics = {
+                "single_label": ["accuracy"],
+                "multi_label": [MicroF1(name="micro_f1")],
+                "regression": [],
+            }[self.problem]
         kwargs = {"jit_compile": False, **kwargs}
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-    def get_compile_config(self):
-        """Return what `compile_from_config` needs."""
-        has_state = self.optimizer is not None and self.optimizer.built
-        return {**super().get_compile_config(), "has_state": has_state}
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, windows=None):
+        """Return float32 logits `[N, C]`; see `Task.predict`.
 
-    def compile_from_config(self, config):
-        """Compile as it was when it was saved."""
-        config = keras.saving.deserialize_keras_object(config)
-        has_state = config.pop("has_state")
-        self.compile(**config)
-        if has_state:  # an optimizer that has not trained has no variables to load
-            self.optimizer.build(self.trainable_variables)
+        Args:
+            x: Texts, a dict of ids, or a dataset of either.
+            batch_size: Most rows at once; None for 32.
+            verbose: As for `keras.Model.predict`.
+            steps: Batches to run, of a dataset; None for all.
+            callbacks: As for `keras.Model.predict`.
+            windows: How long texts are pooled; None for what the property `windows` says.
+        """
+        windows = windows or self.windows
+        if windows is None or not datasets.is_texts(x):
+            return super().predict(x, batch_size, verbose, steps, callbacks)
+        check_pooling(windows, self.problem)
+        texts = read_texts(x)
+        self._need_strings()
+        if texts.text_pair is not None:
+            raise ValueError("windows are of single texts; got pairs.")
+        return self._predict_pooled(texts, windows, batch_size or datasets.BATCH_SIZE)
+
+    def respond(self, text, text_pair=None):
+        """Return final answers for strings, in the graph; see `Task.respond`."""
+        if self.windows is None:
+            return super().respond(text, text_pair)
+        if text_pair is not None:
+            raise ValueError("windows are of single texts; got pairs.")
+        self._need_strings()
+        text = tf.convert_to_tensor(text, "string")
+        cut = self.preprocessor.windows(text)
+        logits = self.network(cut.features, training=False)  # (W, C)
+        pooled = pool_windows(logits, cut.text_index, tf.size(text), self.windows, self.problem)
+        return {**self.answers(pooled), "truncated": tf.zeros_like(text, "int32")}
+
+    def _predict_pooled(self, texts, windows, batch_size):
+        parts = [self._empty_output()]
+        for start in range(0, len(texts), batch_size):
+            part = texts[start : start + batch_size]
+            cut = self.preprocessor.windows(part.text)
+            lengths = cut.features["padding_mask"].numpy().sum(axis=1)
+            order = np.argsort(-lengths, kind="stable")
+            logits = np.zeros((len(order), self.network.head.num_outputs), np.float32)
+            for first in range(0, len(order), batch_size):
+                rows = order[first : first + batch_size]
+                length = int(self.preprocessor.padded_length(lengths[rows]))
+                features = {k: v.numpy()[rows, :length] for k, v in cut.features.items()}
+                logits[rows] = self.predict_on_batch(features)
+            pooled = pool_windows(logits, cut.text_index, len(part), windows, self.problem)
+            parts.append(pooled.numpy())
+        return np.concatenate(parts)
 
     def answers(self, outputs):
         """Return `label`, `probabilities` and so on of logits; see `postprocessing.labels`."""
         return label_answers(outputs, self.network.head)
 
-    def classify(self, texts, batch_size=None, verbose=0):
-        """Return a `Classification` a text: label, probability, all probabilities.
+    def classify(self, texts, batch_size=None, verbose=0, windows=None):
+        """Return for each text a `Classification`: label, probability, all probabilities.
+
+        Of a multi-label classifier: a `MultiLabelClassification` each. `windows` pools long texts,
+        see `predict`.
 
         >>> classifier = TextClassifier.from_preset("bert_toy", labels=["sad", "happy"])
         >>> sorted(classifier.classify(["good"])[0].probabilities)
         ['happy', 'sad']
         """
-        names = self.labels or range(self.network.head.num_outputs)
-        if len(names) < 2:
+        if self.problem == "regression":
             raise ValueError("classify needs at least two classes; use predict for a regression.")
-        logits = self.predict(texts, batch_size=batch_size, verbose=verbose)
+        names = self.labels or range(self.network.head.num_outputs)
+        logits = self.predict(texts, batch_size, verbose, windows=windows)
+        answers = {key: tensor.numpy() for key, tensor in self.answers(logits).items()}
         results = []
-        for row in _softmax(logits):
-            best = int(np.argmax(row))
-            probabilities = dict(zip(names, map(float, row), strict=True))
-            results.append(Classification(names[best], float(row[best]), probabilities))
+        for row, best in enumerate(answers["label_id"]):
+            values = map(float, answers["probabilities"][row])
+            probabilities = dict(zip(names, values, strict=True))
+            if self.problem == "multi_label":
+                chosen = tuple(names[i] for i in np.flatnonzero(answers["selected"][row]))
+                results.append(MultiLabelClassification(chosen, probabilities))
+            else:
+                label = names[best]
+                results.append(Classification(label, probabilities[label], probabilities))
         return results
 
+    def tune_thresholds(self, x, y, per_label=False, batch_size=None):
+        """Choose the thresholds of a multi-label classifier that give the best F1, and keep them.
 
-def _class_fields(labels, num_classes):
+        They are part of the head from then on: of `classify`, of `respond` and of presets. A
+        graph that was traced before keeps the old ones.
+
+        Args:
+            x: Texts of a development set.
+            y: Their labels.
+            per_label: Whether every label gets its own, by its own F1; else one for all, by
+                micro F1. A label without a text keeps 0.5.
+            batch_size: As for `predict`.
+
+        Returns:
+            The thresholds, as they are in the head.
+        """
+        if self.problem != "multi_label":
+            raise ValueError(f"thresholds are of multi_label classifiers; this is {self.problem}.")
+        targets = self._label_encoder.from_array(y)
+        logits = self.predict(x, batch_size=batch_size, verbose=0)
+        if len(logits) != len(targets):
+            raise ValueError(
+                f"expected as many labels as texts; got {len(targets)} and {len(logits)}."
+            )
+        probabilities = np.asarray(keras.ops.sigmoid(logits))
+        columns = zip(targets.T, probabilities.T, strict=True) if per_label else [
+            (targets.ravel(), probabilities.ravel())
+        ]  # fmt: skip
+        self.thresholds = [best_f1_threshold(t > 0.5, p) for t, p in columns]
+        return self.thresholds
+
+    def _class_weights(self, class_weight, y):
+        if self.problem == "regression" and class_weight is not None:
+            raise ValueError("class_weight is of classes; a regression takes sample_weight.")
+        is_balanced = isinstance(class_weight, str)
+        if is_balanced and class_weight != "balanced":
+            raise ValueError(
+                f"class_weight should be 'balanced' or a dict of weights; got {class_weight!r}."
+            )
+        if is_balanced and y is None:
+            raise ValueError(
+                "class_weight='balanced' counts the labels and so needs them in memory, as y; for "
+                "a dataset give a dict of weights."
+            )
+        ids = self._label_encoder.from_array(y) if is_balanced else None
+        if self.problem == "single_label":
+            if is_balanced:
+                return balanced_class_weights(ids, label_names(self.network.head)), None
+            return self._label_encoder.class_weight(class_weight), None
+        if class_weight is None:
+            return None, None
+        if not isinstance(self.loss, MultiLabelCrossentropy):
+            raise ValueError(
+                "class_weight of several labels a text needs the loss MultiLabelCrossentropy, "
+                "which is the default; weigh the labels in your own loss."
+            )
+        if is_balanced:
+            return None, balanced_label_weights(ids)
+        return None, self._label_encoder.class_weight(class_weight)
+
+
+_LOSSES = {
+    "single_label": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    "multi_label": MultiLabelCrossentropy,
+    "regression": keras.losses.MeanSquaredError,
+}
+
+
+def _class_fields(labels, num_classes, problem, thresholds, parents, known=None):
+    """Return the fields of `HeadConfig` that the arguments say; `known` labels are the head's."""
+    fields = {}
     if labels is not None:
         if isinstance(labels, str):
             raise ValueError(f"labels should be a list of names; got the string {labels!r}.")
         labels = tuple(labels)
         if num_classes not in (None, len(labels)):
             raise ValueError(f"got num_classes={num_classes} and {len(labels)} labels.")
-        return {"labels": labels, "num_outputs": len(labels)}
-    return {} if num_classes is None else {"num_outputs": num_classes}
+        fields = {"labels": labels, "num_outputs": len(labels)}
+    elif num_classes is not None:
+        fields = {"num_outputs": num_classes}
+    if problem is not None:
+        fields["problem"] = problem
+    if thresholds is not None:
+        is_one = isinstance(thresholds, int | float | np.number)
+        fields["thresholds"] = tuple(map(float, [thresholds] if is_one else thresholds))
+    if parents is not None:
+        fields["parents"] = _parent_numbers(parents, labels or known)
+    return fields
 
 
-def _softmax(logits):
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+def _parent_numbers(parents, labels):
+    if not hasattr(parents, "items"):
+        return tuple(int(parent) for parent in parents)
+    if labels is None:
+        raise ValueError("parents by name need labels=; give the number of each label's parent.")
+    for name in {*parents, *parents.values()}:
+        if name not in labels:
+            raise ValueError(f"parents name {name!r}, which is not among the labels.")
+    return tuple(labels.index(parents[name]) if name in parents else -1 for name in labels)

@@ -1,12 +1,10 @@
 """One of C classes for each word; entities of texts (Devlin et al. 2018, section 5.3)."""
 
-import collections.abc
 import typing
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from bertzoo.metrics.entities import EntityScores, entity_scores, span_scores
 from bertzoo.models import networks
@@ -15,10 +13,10 @@ from bertzoo.postprocessing import entities as decoding
 from bertzoo.postprocessing.labels import label_names
 from bertzoo.preprocessing.texts import is_ids
 from bertzoo.tasks import datasets
-from bertzoo.tasks.labels import AnyLabels
-from bertzoo.tasks.tagged import IGNORED, TaggedText, TagReader, is_words
+from bertzoo.tasks.tagged import TagReader, read_tagged
 from bertzoo.tasks.task import Task
-from bertzoo.tasks.windowed import Examples, Windowed, WindowRows, packed_windows
+from bertzoo.tasks.token_labels import TokenAccuracy, TokenLabels
+from bertzoo.tasks.windowed import IGNORED, Windowed, WindowRows, packed_windows
 
 # B texts  W windows  T tokens  N words  C classes
 
@@ -39,42 +37,6 @@ class Entity(typing.NamedTuple):
     score: float
     start: int
     end: int
-
-
-@keras.saving.register_keras_serializable(package="bertzoo")
-class TokenAccuracy(keras.metrics.Metric):
-    """The share of right labels, of the tokens that have one: a label of -1 does not count."""
-
-    def __init__(self, name="accuracy", dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        self.right = self.add_weight(initializer="zeros", name="right")
-        self.total = self.add_weight(initializer="zeros", name="total")
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        """Count a batch: labels `[B, T]`, logits `[B, T, C]`."""
-        y_true = ops.cast(y_true, "int32")
-        counts = ops.cast(y_true >= 0, self.dtype)
-        if sample_weight is not None:
-            weight = ops.cast(sample_weight, self.dtype)
-            counts = counts * (weight[:, None] if len(weight.shape) == 1 else weight)
-        right = ops.cast(ops.argmax(y_pred, axis=-1), "int32") == y_true
-        self.right.assign_add(ops.sum(counts * ops.cast(right, self.dtype)))
-        self.total.assign_add(ops.sum(counts))
-
-    def result(self):
-        """Return the share."""
-        return ops.divide_no_nan(self.right, self.total)
-
-
-class _TokenLabels(AnyLabels):
-    # Labels [N, T] that come with ids: -100, as in torch, is none.
-
-    def from_array(self, y):
-        y = super().from_array(y)
-        return np.where(y < 0, IGNORED, y).astype(np.int32)
-
-    def from_tensor(self, y):
-        return tf.where(y < 0, tf.cast(IGNORED, y.dtype), y)
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
@@ -103,7 +65,7 @@ class TokenClassifier(Windowed, Task):
 
     def __init__(self, network, preprocessor=None, *, name=None):
         super().__init__(network, preprocessor, name=name)
-        self._label_encoder = _TokenLabels()
+        self._label_encoder = TokenLabels()
         self._tag_reader = TagReader(network.head.labels, network.head.num_outputs)
         self.compile()
 
@@ -304,27 +266,7 @@ class TokenClassifier(Windowed, Task):
 
     def _examples(self, x, y, sample_weight):
         self._need_strings()
-        rows = _column(x)
-        has_words = bool(rows) and isinstance(rows[0], list | tuple)
-        labels = [None] * len(rows) if y is None else list(y)
-        weights = [None] * len(rows) if sample_weight is None else [float(w) for w in sample_weight]
-        for what, values in (("lists of labels", labels), ("sample weights", weights)):
-            if len(values) != len(rows):
-                raise ValueError(
-                    f"expected as many {what} as rows; got {len(values)} and {len(rows)}."
-                )
-        examples = Examples()
-        for row, (text, one, weight) in enumerate(zip(rows, labels, weights, strict=True)):
-            if has_words and not is_words(text):
-                raise ValueError(f"row {row} should be a list of words like row 0; got {text!r}.")
-            if not has_words and not isinstance(text, str | bytes):
-                raise ValueError(f"text {row} should be a string; got {text!r}.")
-            text = [_decoded(word) for word in text] if has_words else _decoded(text)
-            if y is not None:
-                read = self._tag_reader.word_labels if has_words else self._tag_reader.entities
-                one = read(text, one, row)
-            examples.append(TaggedText(text, row, one, weight))
-        return examples
+        return read_tagged(x, y, sample_weight, self._tag_reader)
 
     def _windows(self, examples):
         if not isinstance(examples[0].text, list):
@@ -362,20 +304,6 @@ class TokenClassifier(Windowed, Task):
         ]
 
 
-def _column(x):
-    if isinstance(x, str | bytes):
-        raise ValueError(f"expected several texts; got one string: put it in a list: [{x!r}].")
-    if isinstance(x, collections.abc.Mapping):
-        keys = [key for key in ("text", "words", "tokens") if key in x]
-        if len(keys) != 1:
-            raise ValueError(f"a dict has one key `text`, `words` or `tokens`; got {sorted(x)}.")
-        x = x[keys[0]]
-    x = x.numpy() if tf.is_tensor(x) else x
-    if not hasattr(x, "__iter__"):
-        raise ValueError(f"expected texts, or lists of words; got {type(x).__name__}.")
-    return [row.tolist() if isinstance(row, np.ndarray) else row for row in x]
-
-
 def _entities(found, row):
     count = found["entity_count"][row]
     columns = (found[f"entity_{name}"][row][:count] for name in Entity._fields)
@@ -383,7 +311,3 @@ def _entities(found, row):
         Entity(text.decode(), label.decode(), float(score), int(start), int(end))
         for text, label, score, start, end in zip(*columns, strict=True)
     ]
-
-
-def _decoded(text):
-    return text.decode("utf-8", "ignore") if isinstance(text, bytes) else str(text)

@@ -178,19 +178,6 @@ class Windowed:
             **kwargs,
         )
 
-    def get_compile_config(self):
-        """Return what `compile_from_config` needs."""
-        has_state = self.optimizer is not None and self.optimizer.built
-        return {**super().get_compile_config(), "has_state": has_state}
-
-    def compile_from_config(self, config):
-        """Compile as it was when it was saved."""
-        config = keras.saving.deserialize_keras_object(config)
-        has_state = config.pop("has_state")
-        self.compile(**config)
-        if has_state:  # an optimizer that has not trained has no variables to load
-            self.optimizer.build(self.trainable_variables)
-
     def _training_data(self, x, y, sample_weight, batch_size, by_length=False, **options):
         # options: how rows are ordered, `shuffle` or `order`, and `drop_remainder`.
         self._refuse_string_datasets(x)
@@ -206,9 +193,9 @@ class Windowed:
         data = batches(rows, self.preprocessor, size, by_length, order, drop_remainder)
         return data, None, None
 
-    def _batch(self, x, y):
+    def _batch(self, x, y, features=None):
         if not self._reads(x):
-            return super()._batch(x, y)
+            return super()._batch(x, y, features)
         rows = self._all_rows(self._examples(x, y, None))
         data = batches(rows, self.preprocessor, len(rows.packed.lengths))
         features, *labels = next(iter(data))

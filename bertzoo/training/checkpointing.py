@@ -136,6 +136,7 @@ class Checkpoints:
 
         Raises:
             LostCheckpoint: If there are some, and each is damaged.
+        ValueError: If it is that of another model.
         """
         step, skipped, details = -1, [], {}
         if self.replicas.is_chief:
@@ -159,8 +160,13 @@ class Checkpoints:
             warnings.warn(
                 f"DAMAGED CHECKPOINT: {reason} Going back to the one of step {step}.", stacklevel=2
             )
-        status = self._state.read(f"{self._folder(step)}/{PREFIX}")
-        status.assert_consumed()
+        try:
+            self._state.read(f"{self._folder(step)}/{PREFIX}").assert_consumed()
+        except (AssertionError, ValueError) as error:
+            raise ValueError(
+                f"{self._folder(step)} holds other variables than this model and optimizer have; "
+                "give another output for another model."
+            ) from error
         return Restored(step, details, tuple(skipped))
 
     def check(self, step):

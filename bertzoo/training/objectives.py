@@ -31,6 +31,8 @@ class Objective:
     def trainable_variables(self):
         """The `keras.Variable`s that are trained, each once."""
         replaced = {id(variable) for variable, _ in self.tied}
+        for model in self.models:
+            replaced |= {id(variable) for variable in _unread(model)}
         found = {
             id(variable): variable
             for model in self.models
@@ -78,7 +80,7 @@ class Pretraining(Objective):
             learns next sentences (BERT) or their order (ALBERT) as the batches say.
 
     Batches: `token_ids`, `padding_mask`, `segment_ids` `[B, T]`; `mask_positions`, `mask_labels`,
-    `mask_weights` `[B, P]`; and `next_sentence_label` `[B]`. Google divides by the weights of one
+    `mask_weights` `[B, P]`; and `next_sentence_labels` `[B]`. Google divides by the weights of one
     replica plus 1e-5; here it is the sum over all.
     """
 
@@ -91,7 +93,7 @@ class Pretraining(Objective):
         """Return the numbers of predictions and of rows."""
         weights = {"masked_lm": tf.reduce_sum(tf.cast(batch["mask_weights"], tf.float32))}
         if self.has_pairs:
-            rows = tf.shape(batch["next_sentence_label"])[0]
+            rows = tf.shape(batch["next_sentence_labels"])[0]
             weights["next_sentence"] = tf.cast(rows, tf.float32)
         return weights
 
@@ -105,12 +107,20 @@ class Pretraining(Objective):
         terms["masked_lm"] = (total, count)
         metrics["masked_lm_accuracy"] = (hits, count)
         if self.has_pairs:
-            labels = batch["next_sentence_label"]
+            labels = batch["next_sentence_labels"]
             total, hits = cross_entropy(outputs["next_sentence"], labels)
             count = tf.cast(tf.shape(labels)[0], tf.float32)
             terms["next_sentence"] = (total, count)
             metrics["next_sentence_accuracy"] = (hits, count)
         return terms, metrics
+
+
+def _unread(model):
+    """Return the weights of a pooler that no head reads: decay alone would move them."""
+    heads = getattr(model, "heads", None)
+    if heads is None or any(head.reads_pooled_output for head in heads.values()):
+        return []
+    return model.backbone.get_layer("pooler").weights if model.backbone.config.pooler else []
 
 
 def cross_entropy(logits, labels, weights=None):

@@ -85,3 +85,53 @@ class ArraySource:
                 order = np.random.default_rng([self.seed, int(epoch)]).permutation(order)
             self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
         return self._orders[epoch]
+
+
+class RecordSource:
+    """Records that `bertzoo prepare` wrote, or masked records of Google's scripts.
+
+    Args:
+        source: A directory, or patterns of files; see `RecordReader`.
+        vocabulary_size: Of the model: every id must be smaller.
+        seed: Of the order.
+        shuffle: Whether there is another order in every epoch.
+        transform: As for `ArraySource`.
+    """
+
+    def __init__(self, source, vocabulary_size, seed=0, shuffle=True, transform=None):
+        from bertzoo.corpus.reader import RecordReader
+
+        self.reader = RecordReader(source, vocabulary_size, seed, shuffle)
+        self.num_examples = self.reader.num_examples
+        self.transform = transform
+
+    def dataset(self, start, batch_size, replicas, num_replicas):
+        """Return batches of some replicas; as `ArraySource.dataset`, from a whole batch on."""
+        if start % batch_size:
+            raise ValueError(f"records are read from a whole batch of {batch_size}; got {start}.")
+        here, rows = len(replicas), batch_size // num_replicas
+        dataset = self.reader.dataset(
+            batch_size, start // batch_size, replicas.start // here, num_replicas // here
+        )
+
+        def parts(batch):
+            split = {
+                name: tf.reshape(value, [here, rows, *value.shape[1:]])
+                for name, value in batch.items()
+            }
+            return tf.data.Dataset.from_tensor_slices(split)
+
+        if here > 1:
+            dataset = dataset.flat_map(parts)
+        if self.transform is not None:
+            dataset = dataset.map(self.transform, num_parallel_calls=2, deterministic=True)
+        return dataset.prefetch(4)
+
+    def identity(self, start, count):
+        """Return which records `count` places from `start` are: file, number, epoch, index."""
+        rows = []
+        for place in range(start, start + count):
+            epoch, index = divmod(place, self.num_examples)
+            file, record = self.reader.identify(epoch, index)
+            rows.append({"file": file, "record": record, "epoch": epoch, "index": index})
+        return rows

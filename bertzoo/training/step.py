@@ -67,7 +67,10 @@ class TrainStep:
 
     def state(self):
         """Return name -> variable: all that a step changes, for checkpoints."""
-        state = {f"model/{variable.path}": variable for variable in self.variables}
+        # Numbered: two models may have variables of one path.
+        state = {
+            f"model/{n}/{variable.path}": variable for n, variable in enumerate(self.variables)
+        }
         for number, variable in enumerate(self.optimizer.variables):
             state[f"optimizer/{number}/{variable.path}"] = variable
         if self.loss_scale is not None:

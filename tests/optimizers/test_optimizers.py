@@ -12,7 +12,7 @@ import tensorflow as tf
 from bertzoo.config import BackboneConfig
 from bertzoo.models.backbone import Backbone
 from bertzoo.models.networks import Network, new_head
-from bertzoo.optimizers import AdamW, InverseSquareRoot, Lamb, WarmupPolynomial
+from bertzoo.optimizers import AdamW, InTurn, InverseSquareRoot, Lamb, WarmupPolynomial
 
 spec = importlib.util.spec_from_file_location(
     "optimizer_reference", pathlib.Path(__file__).parent / "reference.py"
@@ -195,6 +195,7 @@ def test_a_sparse_gradient_is_added_up_first():
     AdamW(schedule(), bias_correction=False, exclude=["x$"], layer_decay=0.8, global_clipnorm=1.0),
     Lamb(1e-3, exclude_from_adaptation=["a"], bias_correction=True),
     Lamb(InverseSquareRoot(1e-3, 10)),
+    Lamb(InTurn([schedule(), InverseSquareRoot(1e-3, 10)], [20, 5])),
 ])  # fmt: skip
 def test_optimizers_and_schedules_are_saved(optimizer):
     saved = keras.saving.serialize_keras_object(optimizer)

@@ -104,14 +104,18 @@ def test_sample_weights_and_class_weights_count(fresh):
 
 
 def test_every_epoch_has_a_new_order_and_every_text_once(preprocessor):
-    from bertzoo.tasks.datasets import features_of_texts
+    from bertzoo.tasks.datasets import Order, features_of_texts
     from bertzoo.tasks.labels import AnyLabels
 
     keras.utils.set_random_seed(5)
+    order = Order()
     dataset = features_of_texts(
-        ["a"] * 20, list(range(20)), None, preprocessor, AnyLabels(), 6, shuffle=True
+        ["a"] * 20, list(range(20)), None, preprocessor, AnyLabels(), 6, order
     )
-    epochs = [[int(y) for _, labels in dataset for y in labels] for _ in range(2)]
+    assert len(dataset) == 4
+    epochs = []
+    for order.epoch in range(2):
+        epochs.append([int(y) for _, labels in dataset for y in labels])
     assert epochs[0] != epochs[1]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(20))
 

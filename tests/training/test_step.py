@@ -62,7 +62,7 @@ def test_the_first_steps_are_those_of_a_plain_keras_loop(one):
                 batch["mask_labels"], outputs["masked_lm"]
             )
             pairs = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                batch["next_sentence_label"], outputs["next_sentence"]
+                batch["next_sentence_labels"], outputs["next_sentence"]
             )
             loss = tf.reduce_sum(words * weights) / tf.reduce_sum(weights) + tf.reduce_mean(pairs)
         gradients = tape.gradient(loss, [v.value for v in variables])
@@ -214,6 +214,11 @@ def test_electra_shares_tables_and_trains_them_once():
     objective = toy_run.objective("electra")
     paths = [variable.path for variable in objective.trainable_variables]
     assert paths.count("embeddings/token/embeddings") == 1
+    assert paths.count("layer_0/output/kernel") == 2
+    step, _ = toy_run.build(kind="electra")
+    state = step.state()
+    assert len({id(variable) for variable in state.values()}) == len(state)
+    assert len(state) == 3 * len(step.variables) + 1  # weights, two moments, iterations
     rows = toy_run.train(steps=12, kind="electra", dropout=0.1)["rows"]
     assert rows[0]["discriminator"] == pytest.approx(np.log(2), abs=0.05)
     for row in rows:

@@ -12,13 +12,14 @@ import traceback
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from bertzoo.config import BackboneConfig
 from bertzoo.models.backbone import Backbone
 from bertzoo.models.pretraining import PretrainingNetwork, new_head
 from bertzoo.optimizers import AdamW, WarmupPolynomial
 from bertzoo.training.loop import Loop, LoopConfig, Phase
-from bertzoo.training.objectives import Pretraining
+from bertzoo.training.objectives import Objective, Pretraining, cross_entropy
 from bertzoo.training.replaced_tokens import ReplacedTokenDetection
 from bertzoo.training.sources import ArraySource
 from bertzoo.training.step import TrainStep
@@ -56,13 +57,37 @@ def arrays(rows=ROWS):
         "mask_positions": positions,
         "mask_labels": labels,
         "mask_weights": weights,
-        "next_sentence_label": random.integers(0, 2, rows),
+        "next_sentence_labels": random.integers(0, 2, rows),
     }
     return {name: array.astype("int32") for name, array in made.items()}
 
 
+class Tiny(Objective):
+    """One word of a text from the mean of its tokens: an objective that is traced in a moment."""
+
+    def __init__(self, dropout):
+        self.table = keras.layers.Embedding(VOCABULARY, 8, name="table")
+        self.drop = keras.layers.Dropout(dropout)
+        self.dense = keras.layers.Dense(VOCABULARY, name="dense")
+        ids = keras.Input((LENGTH,), dtype="int32")
+        mean = keras.ops.mean(self.table(ids), axis=1)
+        super().__init__([keras.Model(ids, self.dense(self.drop(mean)))])
+
+    def weights(self, batch):
+        return {"masked_lm": tf.reduce_sum(tf.cast(batch["mask_weights"][:, 1], tf.float32))}
+
+    def terms(self, batch, training, key):
+        logits = self.models[0](batch["token_ids"], training=training)
+        weights = tf.cast(batch["mask_weights"][:, 1], tf.float32)
+        total, hits = cross_entropy(logits, batch["mask_labels"][:, 1], weights)
+        count = tf.reduce_sum(weights)
+        return {"masked_lm": (total, count)}, {"masked_lm_accuracy": (hits, count)}
+
+
 def objective(kind="pretraining", dropout=0.0, dtype=None):
     keras.utils.set_random_seed(11)
+    if kind == "tiny":
+        return Tiny(dropout)
     if kind == "pretraining":
         shape = config(dropout)
         heads = [new_head(shape, "masked_lm"), new_head(shape, "next_sentence")]
@@ -102,12 +127,20 @@ def train(steps=5, accumulation=1, **settings):
 
 
 def loop(
-    directory, strategy=None, steps=30, dropout=0.1, batch_size=8, phases=1, recipe=None, **config
+    directory,
+    strategy=None,
+    steps=30,
+    dropout=0.1,
+    batch_size=8,
+    phases=1,
+    recipe=None,
+    kind="tiny",
+    **config,
 ):
     """Return a `Loop` of one or two phases on the toy's data."""
     replicas = make_replicas(StrategyConfig(**(strategy or {"name": "one_device"})))
     with replicas.scope():
-        made = objective(dropout=dropout)
+        made = objective(kind, dropout)
         optimizer = AdamW(WarmupPolynomial(0.01, steps=60, warmup_steps=2), bias_correction=False)
     held_out = ArraySource(arrays(), seed=None)
     source = ArraySource(arrays(), seed=2)

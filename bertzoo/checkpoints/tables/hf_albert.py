@@ -28,6 +28,7 @@ TABLE = Table(
         *dense("sop_classifier.classifier", "next_sentence/logits"),
         *dense("classifier", "text_classifier/logits"),
         *dense("classifier", "token_classifier/logits"),
+        *dense("classifier", "multiple_choice/logits"),
         *dense("qa_outputs", "question_answerer/logits"),
     ),
     ignored=hf_bert.BUFFERS,
@@ -102,5 +103,11 @@ HEADS = (
         evidence="qa_outputs.weight",
         architectures=("AlbertForQuestionAnswering",),
         dropout=0.0,
+    ),
+    HeadRule(
+        kind="multiple_choice",
+        evidence="classifier.weight",
+        architectures=("AlbertForMultipleChoice",),
+        dropout=("classifier_dropout_prob", 0.1),
     ),
 )

@@ -42,6 +42,7 @@ TABLE = Table(
         *dense("cls.seq_relationship", "next_sentence/logits"),
         *dense("classifier", "text_classifier/logits"),
         *dense("classifier", "token_classifier/logits"),
+        *dense("classifier", "multiple_choice/logits"),
         *dense("qa_outputs", "question_answerer/logits"),
     ),
     # TinyBERT's fit_dense projects hidden states to the teacher's width, in distillation only.
@@ -99,5 +100,11 @@ HEADS = (
         evidence="qa_outputs.weight",
         architectures=("BertForQuestionAnswering",),
         dropout=0.0,
+    ),
+    HeadRule(
+        kind="multiple_choice",
+        evidence="classifier.weight",
+        architectures=("BertForMultipleChoice",),
+        dropout=("classifier_dropout", "hidden_dropout_prob"),
     ),
 )

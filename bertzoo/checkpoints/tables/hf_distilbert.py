@@ -26,6 +26,8 @@ TABLE = Table(
         *dense("pre_classifier", "text_classifier/hidden"),
         *dense("classifier", "text_classifier/logits"),
         *dense("classifier", "token_classifier/logits"),
+        *dense("pre_classifier", "multiple_choice/hidden"),
+        *dense("classifier", "multiple_choice/logits"),
         *dense("qa_outputs", "question_answerer/logits"),
     ),
     ignored=hf_bert.BUFFERS,
@@ -81,5 +83,13 @@ HEADS = (
         evidence="qa_outputs.weight",
         architectures=("DistilBertForQuestionAnswering",),
         dropout=("qa_dropout", 0.1),
+    ),
+    HeadRule(
+        kind="multiple_choice",
+        evidence="pre_classifier.weight",
+        architectures=("DistilBertForMultipleChoice",),
+        input="first_token",
+        activation="relu",
+        dropout=("seq_classif_dropout", 0.2),
     ),
 )

@@ -20,10 +20,11 @@ TABLE = Table(
         *dense("classifier.dense", "text_classifier/hidden"),
         *dense("classifier.out_proj", "text_classifier/logits"),
         *dense("classifier", "token_classifier/logits"),
+        *dense("sequence_summary.summary", "multiple_choice/hidden"),
+        *dense("classifier", "multiple_choice/logits"),
         *dense("qa_outputs", "question_answerer/logits"),
     ),
     ignored=hf_bert.BUFFERS,
-    foreign_heads=((r"sequence_summary\..*", "a multiple choice head"),),
 )
 DECODER = ("generator_lm_head.bias", "generator_lm_head")
 
@@ -83,5 +84,13 @@ HEADS = (
         evidence="qa_outputs.weight",
         architectures=("ElectraForQuestionAnswering",),
         dropout=0.0,
+    ),
+    HeadRule(
+        kind="multiple_choice",
+        evidence="sequence_summary.summary.weight",
+        architectures=("ElectraForMultipleChoice",),
+        input="first_token",
+        activation="gelu",
+        dropout=("summary_last_dropout", 0.1),
     ),
 )

@@ -18,6 +18,7 @@ TABLE = Table(
         *dense("classifier.dense", "text_classifier/hidden"),
         *dense("classifier.out_proj", "text_classifier/logits"),
         *dense("classifier", "token_classifier/logits"),
+        *dense("classifier", "multiple_choice/logits"),
         *dense("qa_outputs", "question_answerer/logits"),
     ),
     ignored=hf_bert.BUFFERS,
@@ -61,5 +62,11 @@ HEADS = (
         evidence="qa_outputs.weight",
         architectures=("RobertaForQuestionAnswering",),
         dropout=0.0,
+    ),
+    HeadRule(
+        kind="multiple_choice",
+        evidence="classifier.weight",
+        architectures=("RobertaForMultipleChoice",),
+        dropout=("hidden_dropout_prob",),
     ),
 )
