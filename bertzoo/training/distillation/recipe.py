@@ -28,10 +28,12 @@ class Teacher(Section):
         preset: A preset, directory or address. For a task, of a model that was fine-tuned on it.
         stored: Whether its outputs are written once, in a pass over the training data, and the
             student trains without it in memory (response-based distillation).
+        keep_head: Whether the head of the preset answers. A new one knows nothing: for trials.
     """
 
     preset: str
     stored: bool = False
+    keep_head: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,22 +98,27 @@ class Student(Section):
 
 @dataclasses.dataclass(frozen=True)
 class Text(Section):
-    """Unlabelled text: one sentence a line, an empty line between documents.
+    """Unlabelled text: records that `bertzoo prepare` wrote, or plain files read into memory.
 
-    Documents are cut into full rows without regard to sentences, and rows are masked anew in each
-    epoch (Liu et al. 2019); very short and unreadable rows are left out (Sanh et al. 2019).
+    In files there is one sentence a line, and an empty line between documents. These are cut into
+    full rows without regard to sentences (Liu et al. 2019); very short and unreadable rows are left
+    out (Sanh et al. 2019). Rows of either kind are masked anew in each epoch.
 
     Args:
+        records: Directories of records of the student's tokenizer, one text a row.
+        held_out_records: Those that measure the run; none for no measuring.
         files: Of text, plain or gzipped; `bertzoo:` in front means bertzoo's own recipes folder.
         sequence_length: Tokens of a row.
         rate: Share of tokens to mask.
         masking: `token`, `whole_word`, `ngram`, `span`, or `frequency`: rare tokens more often,
             as DistilBERT.
-        held_out: Share of the documents that is not trained on and measures the run.
-        limit: Most rows; None for all.
+        held_out: Share of the documents of `files` that is not trained on and measures the run.
+        limit: Most rows of `files`; None for all.
     """
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    held_out_records: tuple[str, ...] = ()
     sequence_length: int = 128
     rate: float = 0.15
     masking: str = "token"
@@ -122,6 +129,10 @@ class Text(Section):
         """Check the numbers."""
         super().__post_init__()
         self._check_choice("masking", MASKINGS)
+        if bool(self.files) == bool(self.records):
+            raise ValueError("text needs `records` or `files`, and not both.")
+        if self.held_out_records and not self.records:
+            raise ValueError("held_out_records stand beside `records`; of files, `held_out`.")
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"held_out must be in (0, 1); got {self.held_out}.")
         if self.sequence_length < 8:

@@ -11,8 +11,9 @@ from bertzoo.models import loading
 from bertzoo.optimizers import AdamW, WarmupPolynomial
 from bertzoo.training.distillation import comparison, models, stored
 from bertzoo.training.distillation.objective import STORED, Distillation
+from bertzoo.training.distillation.recipe import TEXT
 from bertzoo.training.distillation.same_words import check_same_words
-from bertzoo.training.distillation.tasks import TaskData
+from bertzoo.training.distillation.tasks import TaskData, ids_of
 from bertzoo.training.distillation.texts import text_sources
 from bertzoo.training.loop import Loop, Phase
 from bertzoo.training.sources import ArraySource
@@ -48,8 +49,9 @@ def run(recipe, *, resume=False, force=False):
     replicas = make_replicas(recipe.strategy)
     folder = pathlib.Path(recipe.output).expanduser()
     keras.utils.set_random_seed(recipe.training.seed)
-    made = Models(recipe, replicas)
-    data = made.data(folder)
+    examples = None if recipe.task == TEXT else TaskData(recipe, folder)
+    made = Models(recipe, replicas, examples)
+    data = TextRun(made) if examples is None else TaskRun(made, folder)
     for number, stage in enumerate(recipe.stages, start=1):
         with replicas.scope():
             objective = Distillation(made.network, data.teacher, losses_of(stage))
@@ -152,8 +154,8 @@ def optimizer_of(stage, num_rows):
 class Models:
     """Teacher and student of a recipe, on all replicas."""
 
-    def __init__(self, recipe, replicas):
-        self.recipe, self.replicas = recipe, replicas
+    def __init__(self, recipe, replicas, examples=None):
+        self.recipe, self.replicas, self.examples = recipe, replicas, examples
         self.length = recipe.sequence_length
         if recipe.text is not None:
             self.length = recipe.text.sequence_length
@@ -175,21 +177,19 @@ class Models:
 
     def recall_teacher(self):
         """Load the teacher, unless it is here."""
-        if self.teacher is None:
-            recipe = self.recipe
-            with self.replicas.scope():
-                self.teacher = models.load_task(
-                    recipe.task, recipe.teacher.preset, self.length, self.dtype
-                )
+        if self.teacher is not None:
+            return
+        with self.replicas.scope():
+            if self.examples is not None:
+                self.teacher = self.examples.teacher()
+            else:
+                preset = self.recipe.teacher.preset
+                self.teacher = models.load_task(TEXT, preset, self.length, self.dtype)
 
     def release_teacher(self):
         """Free the teacher's memory: its answers are stored."""
         self.teacher = None
         gc.collect()
-
-    def data(self, folder):
-        """Return the data of the recipe, `TextRun` or `TaskRun`."""
-        return TaskRun(self, folder) if self.recipe.text is None else TextRun(self)
 
     def save(self, folder, passage):
         """Write the student: a preset, or for a BiLSTM a `.keras` file beside its vocabulary."""
@@ -220,12 +220,14 @@ class TextRun:
 
     def held_out_batches(self, batch_size):
         """Return how many batches an evaluation takes."""
+        if self.held_out is None:
+            return 0
         return min(HELD_OUT_BATCHES, -(-self.held_out.num_examples // batch_size))
 
     def measure(self, name):
         """Return the accuracy of a model's guesses on the held-out rows; more is better."""
         network = self.teacher if name == "teacher" else self.made.network
-        if not trains_words(self.recipe):
+        if self.held_out is None or not trains_words(self.recipe):
             return {}
         with self.replicas.scope():
             objective = Distillation(network, None, losses.losses_from({"masked_lm": 1.0}))
@@ -244,7 +246,7 @@ class TaskRun:
     def __init__(self, made, folder):
         recipe = made.recipe
         self.made, self.recipe = made, recipe
-        self.examples = TaskData(recipe, folder)
+        self.examples = made.examples
         arrays = self.examples.training_arrays(made.teacher)
         self.length = arrays["token_ids"].shape[1]
         if recipe.teacher.stored:
@@ -288,9 +290,7 @@ class _Answering:
         return getattr(self._teacher, name)
 
     def predict(self, texts, batch_size=None, verbose=0):
-        from bertzoo.training.distillation.tasks import arrays_of
-
-        arrays = arrays_of(self._teacher, texts, None)
+        arrays = ids_of(self._teacher, texts)
         features = {name: arrays[name] for name in self._model.input}
         return self._model.predict(features, batch_size=batch_size, verbose=0)["logits"]
 

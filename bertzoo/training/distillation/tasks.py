@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from bertzoo import reports
+from bertzoo.preprocessing.texts import read_texts
 from bertzoo.training.distillation.augmentation import Augmenter
 from bertzoo.training.distillation.models import load_task
 from bertzoo.training.distillation.texts import read_lines
@@ -35,12 +36,14 @@ class TaskData:
                 data=recipe.data,
                 model=Model(
                     recipe.teacher.preset,
-                    keep_head=True,
+                    keep_head=recipe.teacher.keep_head,
                     sequence_length=recipe.sequence_length,
                     padding="fixed",
                 ),
-                # Only read for its batch size; embeddings must name a loss.
-                training=Training(loss="cosine" if of_embeddings else None),
+                # Embeddings must name a loss, though it is not used.
+                training=Training(
+                    precision=recipe.training.precision, loss="cosine" if of_embeddings else None
+                ),
                 evaluation=recipe.evaluation,
             )
         )
@@ -60,14 +63,18 @@ class TaskData:
         if self.recipe.task == "embedding":
             texts = [text for name in ("text", "text_pair", "negative")
                      for text in train[name] or ()]  # fmt: skip
-            return arrays_of(teacher, list(dict.fromkeys(texts)), None)
+            return ids_of(teacher, list(dict.fromkeys(texts)))
         if self.recipe.augmentation is not None:
             train = self._augmented(train, teacher)
         arrays = arrays_of(teacher, *self.kind.inputs(train))
         if self.recipe.unlabelled:
             texts = [line for line in read_lines(self.recipe.unlabelled) if line]
-            arrays = with_unlabelled(arrays, arrays_of(teacher, texts, None))
+            arrays = with_unlabelled(arrays, ids_of(teacher, texts))
         return arrays
+
+    def teacher(self):
+        """Return the teacher's task."""
+        return self.kind.make(self.parts["train"])
 
     def _augmented(self, train, teacher):
         """Return the examples and their copies; made once, then read from the run's folder."""
@@ -108,7 +115,7 @@ def arrays_of(task, x, y):
     Args:
         task: With a preprocessor that pads to one length.
         x: As for `fit`.
-        y: As for `fit`, or None.
+        y: As for `fit`; None where `x` holds the labels.
 
     Example:
     >>> task = TextClassifier.from_preset("bert_toy", labels=["bad", "good"], sequence_length=8,
@@ -119,15 +126,23 @@ def arrays_of(task, x, y):
     """
     data, *_ = task._training_data(x, y, None, ROWS_AT_ONCE)
     parts = []
-    for batch in data:
-        features, *labels = batch if isinstance(batch, tuple) else (batch,)
-        row = {name: value.numpy() for name, value in features.items()}
-        if labels and y is not None:
-            labels = labels[0]
-            if not isinstance(labels, dict):
-                labels = {"labels": labels}
-            row |= {NAMES.get(name, name): np.asarray(value) for name, value in labels.items()}
-        parts.append(row)
+    for features, labels in data:
+        labels = labels if isinstance(labels, dict) else {"labels": labels}
+        labels = {NAMES.get(name, name): value for name, value in labels.items()}
+        parts.append({name: value.numpy() for name, value in {**features, **labels}.items()})
+    return _whole(parts)
+
+
+def ids_of(task, texts):
+    """Return the same of texts (or pairs as a dict of columns) without labels."""
+    texts, parts = read_texts(texts), []
+    for start in range(0, len(texts), ROWS_AT_ONCE):
+        features = task.preprocessor.preprocess(texts[start : start + ROWS_AT_ONCE])
+        parts.append({name: value.numpy() for name, value in features.items()})
+    return _whole(parts)
+
+
+def _whole(parts):
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     # Segments for whoever of the two has them.
     arrays.setdefault("segment_ids", np.zeros_like(arrays["token_ids"]))
