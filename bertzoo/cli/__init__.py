@@ -171,6 +171,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--metric", metavar="NAME=NUMBER", action="append", default=[], help="for the model card"
     )
     _add_serving(verb)
+    command = verb("prepare", "prepare:prepare", "Turn text files into records for pretraining.")
+    command.add_argument("source", help="tokenizer: a preset, a directory, or a vocabulary file")
+    command.add_argument("directory", help="where the records go")
+    command.add_argument("texts", nargs="+", help="text files or patterns")
+    command.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="an option of the records, such as mode=full_sentences or sequence_length=512",
+    )
+    command.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    command.add_argument("--smoke", action="store_true", help="only the first 200 documents")
     command = verb("train", "train:train", "Run a recipe; again, to go on where it stopped.")
     command.add_argument("recipe", help="YAML file, or a name such as pretrain/bert_base")
     command.add_argument(

@@ -7,6 +7,7 @@ from bertzoo.cli.output import answer, remark
 # Kind of head -> the task that answers with it.
 TASKS = {
     "masked_lm": "MaskedLM",
+    "multiple_choice": "MultipleChoice",
     "question_answerer": "QuestionAnswerer",
     "text_classifier": "TextClassifier",
     "text_embedder": "TextEmbedder",

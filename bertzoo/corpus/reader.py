@@ -6,8 +6,7 @@ order. So a batch is known by its number alone: to resume is to begin there, not
 
 from __future__ import annotations
 
-import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -172,24 +171,15 @@ class RecordReader:
                 "batch_size must be a multiple of num_pipelines, and pipeline below that; got "
                 f"{batch_size}, {num_pipelines} and {pipeline}."
             )
-        share = batch_size // num_pipelines
-        epoch, index = self.position(step, batch_size)
-        parts: collections.deque = collections.deque()
-        waiting = 0
-        for arrays, places in self._stream(epoch, index, epochs):
-            start = 0
-            while start < len(places):
-                stop = min(start + batch_size - waiting, len(places))
-                parts.append((arrays, places[start:stop]))
-                waiting += stop - start
-                start = stop
-                if waiting == batch_size:
-                    yield self._batch(parts, pipeline * share, share)
-                    parts.clear()
-                    waiting = 0
-        if waiting:  # the end of the last epoch
-            share = -(-waiting // num_pipelines)
-            yield self._batch(parts, pipeline * share, share)
+        cursor = self.cursor(step * batch_size, epochs)
+        while (batch := cursor.take(batch_size)) is not None:
+            share = -(-len(batch["token_ids"]) // num_pipelines)  # the last may be smaller
+            mine = slice(pipeline * share, (pipeline + 1) * share)
+            yield {name: value[mine] for name, value in batch.items()}
+
+    def cursor(self, start: int = 0, epochs: int | None = None) -> Cursor:
+        """Return a `Cursor` that begins at an example of the run, counted over all epochs."""
+        return Cursor(self, *divmod(start, self.num_examples), epochs)
 
     def dataset(
         self,
@@ -218,52 +208,19 @@ class RecordReader:
             masks; and `mask_positions`, `mask_labels`, `mask_weights` `[B, P]` of masked records.
         """
         size = batch_size // num_pipelines if epochs is None else None
-        first = next(self.batches(1, epochs=1))
-        signature = {
-            name: tf.TensorSpec((size, *value.shape[1:]), tf.int32) for name, value in first.items()
-        }
-        dataset = tf.data.Dataset.from_generator(
+        return batch_dataset(
             lambda: self.batches(batch_size, step, pipeline, num_pipelines, epochs),
-            output_signature=signature,
+            next(self.batches(1, epochs=1)),
+            size,
         )
-        return dataset.prefetch(4)
 
-    def _stream(self, epoch, index, epochs):
-        # Windows of arrays, and (epoch, index, record) of each place from the start on.
-        last = None if epochs is None else epochs
-        while last is None or epoch < last:
-            begin = 0
-            for members, records in self.order(epoch):
-                end = begin + len(records)
-                if end > index:
-                    arrays = self._window(members)
-                    here = np.arange(max(index, begin), end)
-                    columns = [np.full(len(here), epoch), here, records[here - begin]]
-                    yield arrays, np.stack(columns, axis=-1)
-                begin = end
-            epoch, index = epoch + 1, 0
-
-    def _window(self, members):
+    def load_window(self, members: list[int]) -> dict[str, np.ndarray]:
+        """Return the arrays of some shards, one behind the other."""
         loaded = [self._load(shard) for shard in members]
         return {name: np.concatenate([part[name] for part in loaded]) for name in loaded[0]}
 
-    def _batch(self, parts, start, share):
-        pieces = []
-        skip, wanted = start, share
-        for arrays, places in parts:
-            chosen = places[skip : skip + wanted]
-            skip = max(0, skip - len(places))
-            wanted -= len(chosen)
-            if len(chosen) or not pieces:
-                columns = {name: values[chosen[:, 2]] for name, values in arrays.items()}
-                columns["epoch"], columns["example_index"] = chosen[:, 0], chosen[:, 1]
-                pieces.append(columns)
-        joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-        if "row" in joined:
-            joined = {**self._features(joined.pop("token_ids"), joined.pop("row")), **joined}
-        return {name: value.astype(np.int32) for name, value in joined.items()}
-
-    def _features(self, token_ids, row):
+    def features(self, token_ids: np.ndarray, row: np.ndarray) -> dict[str, np.ndarray]:
+        """Return masks, segments and labels of rows of ids and their stored numbers."""
         length, first_length, label = row.T
         places = np.arange(self.sequence_length)
         mask = (places < length[:, None]).astype(np.int32)
@@ -312,6 +269,66 @@ class RecordReader:
             )
 
 
+class Cursor:
+    """A place in the endless sequence of examples, from which some are taken at a time.
+
+    Args:
+        reader: A `RecordReader`.
+        epoch: Of the first example.
+        index: Of the first example, in the order of the epoch.
+        epochs: Where the sequence ends; None for nowhere.
+    """
+
+    def __init__(self, reader: RecordReader, epoch: int, index: int, epochs: int | None = None):
+        self.reader = reader
+        self._stream = self._places(epoch, index, epochs)
+        self._arrays: dict[str, np.ndarray] = {}
+        self._waiting = np.zeros((0, 3), np.int64)
+
+    def take(self, count: int) -> dict[str, np.ndarray] | None:
+        """Return the next examples as int32 arrays; fewer at the end, and then None."""
+        pieces = []
+        while count:
+            if not len(self._waiting):
+                found = next(self._stream, None)
+                if found is None:
+                    break
+                self._arrays, self._waiting = found
+            chosen, self._waiting = self._waiting[:count], self._waiting[count:]
+            count -= len(chosen)
+            columns = {name: values[chosen[:, 2]] for name, values in self._arrays.items()}
+            columns["epoch"], columns["example_index"] = chosen[:, 0], chosen[:, 1]
+            pieces.append(columns)
+        if not pieces:
+            return None
+        joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        if "row" in joined:
+            row = joined.pop("row")
+            joined = {**self.reader.features(joined.pop("token_ids"), row), **joined}
+        return {name: value.astype(np.int32) for name, value in joined.items()}
+
+    def _places(self, epoch, index, epochs):
+        # Windows of arrays, and (epoch, index, record) of each place from the start on.
+        while epochs is None or epoch < epochs:
+            begin = 0
+            for members, records in self.reader.order(epoch):
+                end = begin + len(records)
+                if end > index:
+                    here = np.arange(max(index, begin), end)
+                    columns = [np.full(len(here), epoch), here, records[here - begin]]
+                    yield self.reader.load_window(members), np.stack(columns, axis=-1)
+                begin = end
+            epoch, index = epoch + 1, 0
+
+
+def batch_dataset(batches, example, size) -> tf.data.Dataset:
+    """Return a dataset of what `batches()` yields, with the shapes of an example of one row."""
+    signature = {
+        name: tf.TensorSpec((size, *value.shape[1:]), tf.int32) for name, value in example.items()
+    }
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(4)
+
+
 def _verify(path: str, shard: Shard, verify: str) -> None:
     size = storage.size(path)
     if size is None:
@@ -333,16 +350,3 @@ def _permutation(seed: int, epoch: int, part: int, size: int) -> np.ndarray:
     # `permutation`.
     key = np.array([seed & 0xFFFFFFFFFFFFFFFF, epoch << 32 | part], np.uint64)
     return np.argsort(np.random.Philox(key=key).random_raw(size), kind="stable")
-
-
-def mixture_shares(counts: Sequence[int], exponent: float = 0.7) -> np.ndarray:
-    """Return how often each of several corpora is drawn from: in proportion to size ** exponent.
-
-    0.7 is that of multilingual BERT (google-research/bert, multilingual.md): English is drawn a
-    hundred times as often as Icelandic, not a thousand times.
-
-    >>> mixture_shares([1000, 1]).round(3).tolist()
-    [0.992, 0.008]
-    """
-    weights = np.asarray(counts, np.float64) ** exponent
-    return weights / weights.sum()

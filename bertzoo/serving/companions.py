@@ -90,7 +90,7 @@ def warm_up_requests(functions, preprocessor):
         if name == "tokenize":
             continue
         specs = function.input_signature
-        is_pair = "text_pair" in {spec.name for spec in specs}
+        is_pair = bool({"text_pair", "choices"} & {spec.name for spec in specs})
         is_filled = "fill_token" in function.get_concrete_function().structured_outputs
         mask = preprocessor.tokenizer.config.mask_token if is_filled else "."
         for length in lengths:
@@ -123,13 +123,10 @@ def parity_runs(folder, functions):
         if not _takes_text(function):
             continue
         signature = graph.signatures[name]
-        column = np.array(
-            [check.example(text) for text in texts] if "inputs" in signature.inputs else texts,
-            dtype=object,
-        )
-        feeds = {info.tensor: column for info in signature.inputs.values()}
+        columns = {key: _parity_column(key, texts) for key in signature.inputs}
+        feeds = {signature.inputs[key].tensor: column for key, column in columns.items()}
         runs.append((feeds, [info.tensor for info in signature.outputs.values()]))
-        values = function(*[tf.constant(column)] * len(feeds))
+        values = function(*(tf.constant(columns[spec.name]) for spec in function.input_signature))
         tensors = {signature.outputs[key].tensor: (key, v.numpy()) for key, v in values.items()}
         expected.append((name, tensors))
     return runs, expected
@@ -184,10 +181,17 @@ def _takes_text(function):
     return all(spec.dtype.name == "string" for spec in function.input_signature)
 
 
+def _parity_column(key, texts):
+    """Return the texts as an input takes them: tf.Examples, strings, or three choices each."""
+    if key == "choices":
+        return np.array([texts, texts[1:] + texts[:1], texts[::-1]], dtype=object).T
+    return np.array([check.example(t) if key == "inputs" else t for t in texts], dtype=object)
+
+
 def _warm_up_value(spec, batch, length, text):
     if spec.dtype.name != "string":
         return np.ones((batch, length), dtype=np.int32)
-    value = np.empty(batch, dtype=object)
+    value = np.empty((batch, 2) if spec.name == "choices" else batch, dtype=object)
     value[:] = check.example(text) if spec.name == "inputs" else text
     return value
 

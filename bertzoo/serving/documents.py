@@ -31,7 +31,7 @@ def readme(name, version, manifest):
     inputs = signatures["serving_default"]["inputs"]
     is_mask = "fill_token" in signatures["serving_default"]["outputs"]
     text = "Paris is the [MASK] of France." if is_mask else "The film was great."
-    texts = dict.fromkeys(sorted(inputs), text)
+    texts = {key: [text, "No."] if key == "choices" else text for key in sorted(inputs)}
     # A single input may stand alone in a row.
     row = text if len(texts) == 1 else texts
     table = "\n".join(

@@ -39,9 +39,14 @@ def derived_mask(token_ids, pad_id, start_id):
 
 
 def text_function(task, is_pair):
-    """Return `respond` of a task as a function of strings `[B]`: `text`, and `text_pair`."""
+    """Return `respond` of a task as a function of strings: `text` `[B]`, and `text_pair` `[B]`.
+
+    A multiple choice has `choices` `[B, K]` in the place of `text_pair`.
+    """
     specs = [tf.TensorSpec(_STRINGS, tf.string, name="text")]
-    if is_pair:
+    if task.head_kind == "multiple_choice":
+        specs.append(tf.TensorSpec([None, None], tf.string, name="choices"))
+    elif is_pair:
         specs.append(tf.TensorSpec(_STRINGS, tf.string, name="text_pair"))
 
     def respond(*texts):
@@ -109,7 +114,8 @@ def ids_outputs(task, features):
     """Return the named outputs of `serving_ids` for a dict of ids with their mask.
 
     Those of `respond`, where they need no text. A token classifier gives `probabilities`
-    `[B, T, C]`, a question answerer `start_logits` and `end_logits` `[B, T]`.
+    `[B, T, C]`, a question answerer `start_logits` and `end_logits` `[B, T]`, a multiple choice the
+    `logit` `[B]` of each row, which is a question and one of its choices.
     """
     if task.head_kind == "masked_lm":
         return task.fills_of_ids(features)
@@ -118,6 +124,8 @@ def ids_outputs(task, features):
         return task.answers(outputs)
     if isinstance(outputs, dict):
         return dict(outputs)
+    if task.head_kind == "multiple_choice":
+        return {"logit": tf.reshape(outputs, [-1])}
     return {"probabilities": tf.nn.softmax(outputs, axis=-1)}
 
 

@@ -83,7 +83,7 @@ def batches(rows, preprocessor, batch_size, by_length=False, order=None, drop_re
         members = tf.data.Dataset.from_tensor_slices((plan.starts, plan.stops, plan.lengths))
         members = members.map(lambda start, stop, length: (places[start:stop], length))
     else:
-        members = _in_order(num_rows, order).batch(batch_size, drop_remainder=drop_remainder)
+        members = bucketing.members(num_rows, batch_size, order, drop_remainder)
         members = members.map(lambda batch: (batch, None))
     packed = bucketing.PackedRows(*map(tf.constant, rows.packed))
     token_labels = None
@@ -110,16 +110,6 @@ def batches(rows, preprocessor, batch_size, by_length=False, order=None, drop_re
         return tuple(parts)
 
     return members.map(batch, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def _in_order(num_rows, order):
-    rows = tf.data.Dataset.range(num_rows)
-    if order is None:
-        return rows
-    spec = tf.TensorSpec([num_rows], "int64")
-    # Asked anew by every iteration, so that an epoch's order can depend on its number.
-    orders = tf.data.Dataset.from_generator(lambda: [order(num_rows)], output_signature=spec)
-    return orders.unbatch().apply(tf.data.experimental.assert_cardinality(num_rows))
 
 
 def random_order(num_rows):

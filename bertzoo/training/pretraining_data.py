@@ -21,7 +21,7 @@ def open_source(records, phase, tokenizer, objective, seed, shuffle=True):
     """Return a source of masked batches.
 
     Args:
-        records: A directory of records, patterns of masked files, or `("synthetic",)`.
+        records: Directories of records, patterns of masked files, or `("synthetic",)`.
         phase: `PhaseSection`.
         tokenizer: The `Tokenizer` that the records were made with.
         objective: `ObjectiveSection`.
@@ -33,7 +33,8 @@ def open_source(records, phase, tokenizer, objective, seed, shuffle=True):
         masker = make_masker(tokenizer, objective, phase, seed)
         rows = synthetic_rows(tokenizer, length, seed)
         return ArraySource(rows, seed if shuffle else None, features_of(objective, masker))
-    source = RecordSource(records[0] if len(records) == 1 else list(records), size, seed, shuffle)
+    place = records[0] if len(records) == 1 else list(records)
+    source = RecordSource(place, size, seed, shuffle, exponent=phase.exponent)
     check_records(source.reader, records, length, tokenizer, objective)
     manifest = source.reader.manifest
     masker = None
@@ -42,7 +43,7 @@ def open_source(records, phase, tokenizer, objective, seed, shuffle=True):
         if objective.masking.strategy == "frequency":
             from bertzoo.corpus.manifest import read_token_counts
 
-            counts = read_token_counts(records[0])
+            counts = sum(read_token_counts(directory) for directory in records)
         masker = make_masker(tokenizer, objective, phase, seed, counts)
     source.transform = features_of(objective, masker)
     return source

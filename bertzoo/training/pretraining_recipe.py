@@ -96,7 +96,8 @@ class PhaseSection(Section):
     """A part of a run with data of its own, as BERT's 128 and then 512 tokens.
 
     Args:
-        records: Directories that `bertzoo prepare` wrote; or `synthetic`.
+        records: A directory that `bertzoo prepare` wrote, several for a mixture, patterns of
+            Google's masked files; or `synthetic`.
         steps: How many.
         batch_size: Rows of a step over all devices.
         sequence_length: Tokens of a row.
@@ -104,6 +105,8 @@ class PhaseSection(Section):
         accumulation: Parts that a device's rows are split into.
         learning_rate: Peak of a schedule of its own; None for the run's one schedule.
         warmup_steps: Of that schedule.
+        exponent: Of several directories: each is drawn from in proportion to its size to this
+            power (0.7 for languages).
     """
 
     records: tuple[str, ...]
@@ -114,6 +117,7 @@ class PhaseSection(Section):
     accumulation: int = 1
     learning_rate: float | None = None
     warmup_steps: int = 0
+    exponent: float = 1.0
 
     def __post_init__(self):
         """Check the numbers."""

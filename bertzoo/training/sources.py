@@ -91,17 +91,24 @@ class RecordSource:
     """Records that `bertzoo prepare` wrote, or masked records of Google's scripts.
 
     Args:
-        source: A directory, or patterns of files; see `RecordReader`.
+        source: A directory, several for a mixture, or patterns of files; see `RecordReader`.
         vocabulary_size: Of the model: every id must be smaller.
         seed: Of the order.
         shuffle: Whether there is another order in every epoch.
         transform: As for `ArraySource`.
+        exponent: Of a mixture, see `RecordMixture`.
     """
 
-    def __init__(self, source, vocabulary_size, seed=0, shuffle=True, transform=None):
+    def __init__(self, source, vocabulary_size, seed=0, shuffle=True, transform=None, exponent=1.0):
+        from bertzoo.corpus.mixture import RecordMixture
         from bertzoo.corpus.reader import RecordReader
 
-        self.reader = RecordReader(source, vocabulary_size, seed, shuffle)
+        if not isinstance(source, str) and all(map(tf.io.gfile.isdir, source)):
+            self.reader = RecordMixture(
+                source, exponent, vocabulary_size=vocabulary_size, seed=seed, shuffle=shuffle
+            )
+        else:
+            self.reader = RecordReader(source, vocabulary_size, seed, shuffle)
         self.num_examples = self.reader.num_examples
         self.transform = transform
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from bertzoo.corpus.manifest import RecordOptions
 from bertzoo.corpus.prepare import prepare_records
-from bertzoo.corpus.reader import RecordReader, mixture_shares
+from bertzoo.corpus.reader import RecordReader
 
 OPTIONS = RecordOptions(sequence_length=32, num_shards=5, seed=7)
 
@@ -213,8 +213,3 @@ def test_arguments_that_do_not_fit_are_named(directory, arguments, message):
 def test_a_batch_that_pipelines_cannot_share_is_named(reader):
     with pytest.raises(ValueError, match="must be a multiple of num_pipelines"):
         next(reader.batches(8, num_pipelines=3))
-
-
-def test_shares_of_a_mixture_are_multilingual_berts():
-    shares = mixture_shares([1_000_000, 1_000], exponent=0.7)
-    assert shares[0] / shares[1] == pytest.approx(1000**0.7)

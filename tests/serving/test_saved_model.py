@@ -237,3 +237,21 @@ def test_two_tasks_of_a_kind_need_names(tasks):
         saved_model.named_tasks([tasks["sentiment"]] * 2)
     with pytest.raises(ValueError, match="names a signature"):
         saved_model.named_tasks({"classify": tasks["sentiment"]})
+
+
+def test_a_choice_is_served_as_the_task_makes_it(tasks, tmp_path):
+    from bertzoo.tasks.multiple_choice import MultipleChoice
+
+    first = tasks["sentiment"]
+    task = MultipleChoice.from_backbone(first.backbone, first.preprocessor)
+    folder = saved_model.export_saved_model(task, tmp_path / "choice", warm_up=False)
+    run = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    texts = ["the cat sat", "paris is"]
+    choices = [["on the mat", "in france", ""], ["a city", "good", "a bad film"]]
+    answer = call(run, text=tf.constant(texts), choices=tf.constant(choices))
+    for row, text in enumerate(texts):
+        features = first.preprocessor.preprocess([(text, choice) for choice in choices[row]])
+        logits = np.asarray(task.network(features)).reshape(-1)
+        exp = np.exp(logits - logits.max())
+        np.testing.assert_allclose(answer["probabilities"][row], exp / exp.sum(), atol=1e-5)
+        assert answer["choice"][row] == logits.argmax()

@@ -178,6 +178,16 @@ def test_rows_of_two_replicas_are_those_of_one(records):
         np.testing.assert_array_equal(next(second)["token_ids"].numpy(), both[1])
 
 
+def test_several_directories_are_a_mixture(records):
+    from bertzoo.training.sources import RecordSource
+
+    source = RecordSource([records, records], 86, seed=4, exponent=0.7)
+    assert source.num_examples == 2 * RecordSource(records, 86).num_examples
+    batch = next(iter(source.dataset(0, 4, range(1), 1)))
+    assert batch["token_ids"].shape == (4, 24)
+    assert {row["file"].rpartition("/")[0] for row in source.identity(0, 4)} == {records}
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"phases.0.sequence_length": 16}, "rows of 24 tokens, and the phase says sequence_length: 16"),
     ({"objective.name": "sentence_order"}, "needs records of the mode sentence_order"),
