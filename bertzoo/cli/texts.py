@@ -120,10 +120,13 @@ def predict(options) -> None:
 
     with _working(options, len(texts)):
         task = TextClassifier.from_preset(options.source, format=options.format)
-        is_regression = task.network.head.num_outputs == 1
+        is_regression = task.problem == "regression"
         results = task.predict(texts) if is_regression else task.classify(texts, verbose="auto")
     if is_regression:
         _answer_values(options, texts, results)
+        return
+    if task.problem == "multi_label":
+        _answer_labels(options, texts, results)
         return
     structured = [
         {
@@ -137,6 +140,18 @@ def predict(options) -> None:
         [str(one.label), f"{one.probability:.4f}", text]
         for text, one in zip(texts, results, strict=True)
     ]
+    answer(options, table(rows), structured)
+
+
+def _answer_labels(options, texts, results) -> None:
+    """Answer for several labels a text: those that reach their threshold, which may be none."""
+    structured, rows = [], []
+    for text, one in zip(texts, results, strict=True):
+        labels = [str(label) for label in one.labels]
+        probabilities = {str(k): round(p, 6) for k, p in one.probabilities.items()}
+        structured.append({"text": text, "labels": labels, "probabilities": probabilities})
+        shown = [f"{label} {one.probabilities[label]:.4f}" for label in one.labels]
+        rows.append([", ".join(shown) or "-", text])
     answer(options, table(rows), structured)
 
 
