@@ -366,6 +366,19 @@ def test_predict_names_the_class_and_all_probabilities(run):
     assert first["label"] in run("predict", "bert_toy", "good film")[1]
 
 
+def test_predict_names_every_label_of_a_multi_label_classifier(run, tmp_path):
+    from bertzoo.tasks.text_classifier import TextClassifier
+
+    tagger = TextClassifier.from_preset("bert_toy", problem="multi_label", thresholds=0.0)
+    tagger.save_to_preset(tmp_path / "tagger")
+    code, out, _ = run("predict", str(tmp_path / "tagger"), "good film", "--json")
+    (only,) = json.loads(out)
+    assert (code, only["labels"]) == (0, ["negative", "positive"])
+    told = tagger.classify(["good film"])[0].probabilities
+    assert only["probabilities"] == pytest.approx(told, abs=1e-5)
+    assert "negative 0." in run("predict", str(tmp_path / "tagger"), "good film")[1]
+
+
 def test_progress_does_not_mix_with_the_answer(run):
     many = ["a cat sat on the mat"] * 70  # more than one batch: Keras shows its bar
     code, out, _ = run("embed", "bert_toy", *many, "--json")

@@ -138,8 +138,8 @@ def prune(task, importance, num_heads=None, intermediate_dim=None):
 def _loss_of(task, loss):
     if loss is None:
         loss = DEFAULT_LOSSES.get(task.head_kind)
-        if task.head_kind == "text_classifier" and task.network.head.num_outputs == 1:
-            loss = "regression"
+        if task.head_kind == "text_classifier":
+            loss = task.network.head.problem  # the losses have the names of the problems
         if loss is None:
             raise ValueError(
                 f"give loss=: a {task.head_kind} has no loss with labels of its own; a name of "

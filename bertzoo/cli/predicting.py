@@ -245,12 +245,16 @@ def _plain(kind, found) -> str:
     elif found and "value" in found[0]:
         return table([[f"{one['value']:.4f}", one["text"]] for one in found], right=[0])
     else:
-        rows = []
-        for one in found:
-            names = [one["label"]] if "label" in one else one["labels"]
-            best = max(one["probabilities"].values())
-            rows.append([", ".join(map(str, names)) or "(none)", f"{best:.4f}", one["text"]])
+        rows = [_spell_classes(one) for one in found]
     return table(rows)
+
+
+def _spell_classes(one) -> list[str]:
+    if "label" in one:
+        return [str(one["label"]), f"{max(one['probabilities'].values()):.4f}", one["text"]]
+    # Those that reach their threshold, which may be none.
+    chosen = [f"{name} {one['probabilities'][str(name)]:.4f}" for name in one["labels"]]
+    return [", ".join(chosen) or "-", one["text"]]
 
 
 def _surroundings(found, context, width=30):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import secrets
 
 import tensorflow as tf
 
@@ -53,7 +54,8 @@ def write(path: str, content: bytes) -> None:
 def temporary_name(path: str) -> str:
     """Return a name beside a file that no other process uses."""
     folder, name = str(path).rsplit("/", 1) if "/" in str(path) else (".", str(path))
-    return f"{folder}/.{name}.{os.getpid()}.partial"
+    # Process numbers are alike on many machines, as containers have them.
+    return f"{folder}/.{name}.{os.getpid()}-{secrets.token_hex(4)}.partial"
 
 
 def put_in_place(temporary: str, path: str) -> None:

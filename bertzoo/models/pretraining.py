@@ -7,7 +7,10 @@ from bertzoo.config import HeadConfig
 from bertzoo.models import loading, networks
 from bertzoo.models.backbone import Backbone, IdsModel, truncated_normal
 
-# B batch  P predictions  V vocabulary  C classes
+# B batch  P predictions  V vocabulary  C classes  K texts of a packed row
+
+# Heads that answer for single tokens: the neighbours of a packed row are nothing to them.
+TOKEN_KINDS = ("masked_lm", "token_classifier", "discriminator")
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
@@ -48,9 +51,56 @@ class PretrainingNetwork(IdsModel):
             for head in heads
         }
         super().__init__(inputs=inputs, outputs=outputs, name=name)
+        self._encoded = encoded
         self.backbone = backbone
         self.heads = {head.kind: head for head in heads}
         self.max_sequence_length = backbone.max_sequence_length
+
+    def packed(self, num_texts=None):
+        """Return a `keras.Model` on the same variables for rows that hold several texts.
+
+        Args:
+            num_texts: K, of how many texts a row the heads on the pooled output answer; None where
+                there is no such head. See `Backbone.packed`.
+
+        Returns:
+            A model with this network's inputs and outputs; of heads on the pooled output (as
+            `next_sentence`) `[B, K, C]`.
+
+        Raises:
+            ValueError: For heads that have one answer a row.
+
+        Example:
+        >>> network = PretrainingNetwork.from_preset("bert_toy", ["masked_lm"])
+        >>> outputs = network.packed()({"token_ids": np.array([[2, 4, 9, 3, 2, 4, 3, 0]]),
+        ...                             "padding_mask": np.array([[1, 1, 1, 1, 2, 2, 2, 0]]),
+        ...                             "mask_positions": np.array([[1, 5]])})
+        >>> outputs["masked_lm"].shape
+        TensorShape([1, 2, 86])
+        """
+        pooled = [kind for kind, head in self.heads.items() if head.reads_pooled_output]
+        for kind in self.heads:
+            if kind not in (*TOKEN_KINDS, *pooled):
+                raise ValueError(
+                    f"a {kind} head answers once a row, and packed rows hold several texts; heads "
+                    f"for them are {', '.join(TOKEN_KINDS)} and those on the pooled output."
+                )
+        if pooled and num_texts is None:
+            raise ValueError(
+                f"the {pooled[0]} head answers for each text of a row; give num_texts, how many "
+                "texts a row has at most."
+            )
+        ids = {name: self.input[name] for name in self.backbone.input}
+        encoded = self.backbone.packed(num_texts)(ids)
+        outputs = {kind: self.get_layer(kind)(encoded["pooled_output"]) for kind in pooled}
+        tokens = {kind: self.output[kind] for kind in self.heads if kind not in pooled}
+        if tokens:
+            # Their layers as one model, on what another run of the encoder gives.
+            heads = keras.Model([*self.input.values(), self._encoded["sequence_output"]], tokens)
+            outputs |= heads([*self.input.values(), encoded["sequence_output"]])
+        packed = IdsModel(inputs=self.input, outputs=outputs, name=f"{self.name}_packed")
+        packed.max_sequence_length = self.max_sequence_length
+        return packed
 
     @classmethod
     def from_preset(cls, source, kinds, load_weights=True, dtype=None, format=None):

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from bertzoo.training import keyed_randomness
 
-# B batch  T length  P predictions  V vocabulary
+# B batch  T length  P predictions  V vocabulary  K texts of a packed row
 
 
 class Objective:
@@ -78,28 +78,41 @@ class Pretraining(Objective):
     Args:
         network: A `PretrainingNetwork` with a `masked_lm` head and perhaps `next_sentence`, which
             learns next sentences (BERT) or their order (ALBERT) as the batches say.
+        packed: Whether rows may hold several texts, which `padding_mask` counts; the loss is that
+            of the texts in rows of their own.
+        num_texts: K, most pairs of a packed row, where sentences are predicted.
 
     Batches: `token_ids`, `padding_mask`, `segment_ids` `[B, T]`; `mask_positions`, `mask_labels`,
-    `mask_weights` `[B, P]`; and `next_sentence_labels` `[B]`. Google divides by the weights of one
-    replica plus 1e-5; here it is the sum over all.
+    `mask_weights` `[B, P]`; and `next_sentence_labels` `[B]`, of packed rows `[B, K]`, where what
+    stands behind a row's last text does not count. Google divides by the weights of one replica
+    plus 1e-5; here it is the sum over all.
     """
 
-    def __init__(self, network):
+    def __init__(self, network, packed=False, num_texts=None):
         super().__init__([network])
         self.network = network
         self.has_pairs = "next_sentence" in network.heads
+        self.is_packed = packed
+        self._run = network.packed(num_texts) if packed else network
 
     def weights(self, batch):
-        """Return the numbers of predictions and of rows."""
+        """Return the numbers of predictions and of pairs."""
         weights = {"masked_lm": tf.reduce_sum(tf.cast(batch["mask_weights"], tf.float32))}
         if self.has_pairs:
-            rows = tf.shape(batch["next_sentence_labels"])[0]
-            weights["next_sentence"] = tf.cast(rows, tf.float32)
+            weights["next_sentence"] = tf.reduce_sum(self._pairs(batch))
         return weights
+
+    def _pairs(self, batch):
+        """Return float32 in the shape of the labels: 1 for a pair, 0 where a row has no more."""
+        labels = batch["next_sentence_labels"]
+        if not self.is_packed:
+            return tf.ones_like(labels, tf.float32)
+        count = tf.reduce_max(batch["padding_mask"], axis=1)  # (B,)
+        return tf.cast(tf.range(tf.shape(labels)[1])[None] < count[:, None], tf.float32)  # (B, K)
 
     def terms(self, batch, training, key):
         """Return the two terms and their accuracies."""
-        outputs = self.network(batch, training=training)
+        outputs = self._run(batch, training=training)
         weights = tf.cast(batch["mask_weights"], tf.float32)
         terms, metrics = {}, {}
         total, hits = cross_entropy(outputs["masked_lm"], batch["mask_labels"], weights)
@@ -107,9 +120,10 @@ class Pretraining(Objective):
         terms["masked_lm"] = (total, count)
         metrics["masked_lm_accuracy"] = (hits, count)
         if self.has_pairs:
-            labels = batch["next_sentence_labels"]
-            total, hits = cross_entropy(outputs["next_sentence"], labels)
-            count = tf.cast(tf.shape(labels)[0], tf.float32)
+            pairs = self._pairs(batch)
+            labels = tf.where(pairs > 0, batch["next_sentence_labels"], 0)
+            total, hits = cross_entropy(outputs["next_sentence"], labels, pairs)
+            count = tf.reduce_sum(pairs)
             terms["next_sentence"] = (total, count)
             metrics["next_sentence_accuracy"] = (hits, count)
         return terms, metrics

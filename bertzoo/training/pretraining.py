@@ -134,6 +134,7 @@ class PretrainRecipe(Recipe):
         from bertzoo.models.backbone import Backbone
         from bertzoo.models.pretraining import PretrainingNetwork, new_head
         from bertzoo.training.objectives import Pretraining
+        from bertzoo.training.pretraining_data import hold_packed_rows
         from bertzoo.training.replaced_tokens import ReplacedTokenDetection
 
         kinds, dtype = OBJECTIVES[self.objective.name], self.training.precision
@@ -145,14 +146,18 @@ class PretrainRecipe(Recipe):
                 config = config.replace(pooler=False)  # nothing would train it
             heads = [new_head(config, kind) for kind in kinds]
             network = PretrainingNetwork(Backbone(config, dtype=dtype), heads)
+        # One text a row is a case of several: packed rows anywhere make all of it packed.
+        used = [phase.records for phase in self.phases]
+        used += [(records,) for records in self.evaluation.records]
+        packed = any(map(hold_packed_rows, used)) and "next_sentence" not in kinds
         if self.objective.name != "replaced_tokens":
-            return Pretraining(network), network
+            return Pretraining(network, packed), network
         config = network.backbone.config.replace(pooler=False, **self.model.generator)
         generator = PretrainingNetwork(
             Backbone(config, dtype=dtype), [new_head(config, "masked_lm")], name="generator"
         )
         weight = self.objective.discriminator_weight
-        return ReplacedTokenDetection(generator, network, weight), network
+        return ReplacedTokenDetection(generator, network, weight, packed=packed), network
 
     def _schedule(self):
         from bertzoo.optimizers import InTurn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import tensorflow as tf
 
 from bertzoo.training.pretraining_recipe import SYNTHETIC
 from bertzoo.training.sources import ArraySource, RecordSource
@@ -61,8 +62,6 @@ def check_records(reader, records, length, tokenizer, objective):
     from bertzoo.corpus.manifest import tokenizer_identity
 
     mode = reader.manifest.options.mode
-    if mode == "packed":
-        raise ValueError(f"{records[0]} has packed rows, which pretraining does not read yet.")
     if objective.name in PAIRS and mode != objective.name:
         raise ValueError(
             f"objective `{objective.name}` needs records of the mode {objective.name}; "
@@ -73,6 +72,15 @@ def check_records(reader, records, length, tokenizer, objective):
             f"{records[0]} was made with another tokenizer than model.tokenizer: prepare the "
             "records again, or name theirs."
         )
+
+
+def hold_packed_rows(records):
+    """Return whether records have rows of several texts, as their manifest says."""
+    from bertzoo.corpus.manifest import Manifest
+
+    if SYNTHETIC in records or len(records) != 1 or not tf.io.gfile.isdir(records[0]):
+        return False
+    return Manifest.read(records[0]).options.mode == "packed"
 
 
 def make_masker(tokenizer, objective, phase, seed, token_counts=None):

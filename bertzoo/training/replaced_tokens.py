@@ -21,15 +21,18 @@ class ReplacedTokenDetection(Objective):
             are shared: the generator's are those of the discriminator.
         weight: Of the discriminator's loss; the paper's 50, since it is smaller.
         temperature: Of the sampling.
+        packed: Whether rows may hold several texts, as for `Pretraining`.
 
     Batches as for `Pretraining`, with `token_ids` masked (the paper: 85 % of them by the mask
     token, the others stay).
     """
 
-    def __init__(self, generator, discriminator, weight=50.0, temperature=1.0):
+    def __init__(self, generator, discriminator, weight=50.0, temperature=1.0, packed=False):
         super().__init__([generator, discriminator])
         self.generator = generator
         self.discriminator = discriminator
+        self._run_generator = generator.packed() if packed else generator
+        self._run_discriminator = discriminator.packed() if packed else discriminator
         self.coefficients = {"discriminator": weight}
         self.temperature = temperature
         self.tied = tuple(_equal_tables(generator.backbone, discriminator.backbone))
@@ -44,14 +47,14 @@ class ReplacedTokenDetection(Objective):
 
     def terms(self, batch, training, key):
         """Return the generator's and the discriminator's term."""
-        logits = self.generator(batch, training=training)["masked_lm"]  # (B, P, V)
+        logits = self._run_generator(batch, training=training)["masked_lm"]  # (B, P, V)
         weights = tf.cast(batch["mask_weights"], tf.float32)
         total, hits = cross_entropy(logits, batch["mask_labels"], weights)
         counts = self.weights(batch)
 
         filled, originals = self._fill(batch, logits, key)
         features = {**batch, "token_ids": filled}
-        scores = self.discriminator(features, training=training)["discriminator"]  # (B, T)
+        scores = self._run_discriminator(features, training=training)["discriminator"]  # (B, T)
         replaced = tf.cast(filled != originals, tf.float32)
         real = tf.cast(batch["padding_mask"] != 0, tf.float32)
         losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=replaced, logits=scores)

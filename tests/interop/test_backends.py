@@ -55,6 +55,9 @@ def run_one_backend(path):
         inputs["padding_mask"][1] = 0
         masked = build.shared_backbone(row)(inputs)["sequence_output"]
         found[f"{row}/masked"] = build.to_float32(masked)
+        packed = build.shared_backbone(row).packed(4 if cases.BACKBONES[row].pooler else None)
+        outputs = packed(cases.packed_inputs(cases.BACKBONES[row])[0])
+        found |= {f"{row}/packed/{name}": build.to_float32(v) for name, v in outputs.items()}
     for row in HEAD_ROWS:
         backbone, head = cases.HEADS[row]
         outputs = build.shared_network(row)(cases.random_inputs(cases.BACKBONES[backbone], head))
@@ -132,6 +135,21 @@ def test_backbones_equal_the_reference_on_every_backend(found, row):
         assert np.abs(found[f"{row}/{name}"] - np.stack(expected[name])).max() < 1e-5, name
     alone = encoder.encode(config, weights, inputs["token_ids"])["sequence_output"]
     assert np.abs(found[f"{row}/alone"] - alone).max() < 1e-5
+
+
+@pytest.mark.parametrize("row", BACKBONE_ROWS)
+def test_packed_texts_are_those_alone_on_every_backend(found, row):
+    config = cases.BACKBONES[row]
+    weights = cases.random_weights(cases.variable_shapes(config))
+    inputs, starts = cases.packed_inputs(config)
+    for number, columns, ids in cases.packed_texts(inputs):
+        expected = encoder.encode(config, weights, **ids)
+        ours = found[f"{row}/packed/sequence_output"][number, columns]
+        assert np.abs(ours - expected["sequence_output"][0]).max() < 1e-5
+        if config.pooler:
+            text = starts[number].tolist().index(columns[0])
+            ours = found[f"{row}/packed/pooled_output"][number, text]
+            assert np.abs(ours - expected["pooled_output"][0]).max() < 1e-5
 
 
 @pytest.mark.parametrize("row", BACKBONE_ROWS)

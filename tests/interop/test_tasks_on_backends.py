@@ -17,7 +17,7 @@ TEXTS = ["The cat sat on the mat.", "", "Paris is the capital of France.", "good
 
 
 def run_one_backend(path):
-    """Write what a toy embedder, classifier and masked language model say of `TEXTS`."""
+    """Write what toy models of every kind say of `TEXTS`."""
     import keras
 
     import bertzoo
@@ -38,9 +38,29 @@ def run_one_backend(path):
         "loss": np.array(classifier.evaluate(TEXTS, ["negative", "positive"] * 18, verbose=0)),
         "scores": np.array([fill.score for fill in fills[0] + fills[1][0] + fills[1][1]]),
     }
+    results |= spans()
     classifier.fit(TEXTS, ["negative", "positive"] * 18, verbose=0)
     assert all(np.isfinite(weight).all() for weight in classifier.get_weights())
     np.savez(path, **results)
+
+
+def spans():
+    """What a toy tagger and a toy answerer say; in few shapes, each of which JAX compiles anew."""
+    import bertzoo
+
+    tagger = bertzoo.TokenClassifier.from_preset("bert_toy", padding="fixed")
+    answerer = bertzoo.QuestionAnswerer.from_preset("bert_toy", padding="fixed", null_threshold=0.0)
+    words = [text.split() for text in TEXTS[:3]]
+    tags = [["O"] * len(row) for row in words]
+    passages = {"question": ["who?", "where?"], "context": [TEXTS[0] * 9, TEXTS[2]]}
+    answers = answerer.predict(passages)
+    learnt = {**passages, "answer": ["mat", None]}
+    return {
+        "tagged": np.concatenate(tagger.predict(words)),
+        "tagger loss": np.array(tagger.evaluate(words, tags, verbose=0)),
+        "answers loss": np.array(answerer.evaluate(learnt, verbose=0)),
+        **{f"answers {key}": answers[key] for key in ("scores", "starts", "null_score")},
+    }
 
 
 @pytest.fixture(scope="module")

@@ -200,6 +200,36 @@ def random_inputs(config, head=None, seed=0, batch=BATCH, length=LENGTH):
     return inputs
 
 
+# Lengths of the texts of each packed row: one fills its row, one is a single token.
+PACKED_LENGTHS = ((4, 2, 4), (7,), (3, 1, 2, 5))
+
+
+def packed_inputs(config, seed=0):
+    """Return rows of several texts: int32 arrays, and where each text begins, -1 for no text."""
+    rng = np.random.default_rng(seed)
+    shape = (len(PACKED_LENGTHS), 11)
+    mask, starts = np.zeros(shape, "int32"), np.full((len(PACKED_LENGTHS), 4), -1, "int32")
+    for row, lengths in enumerate(PACKED_LENGTHS):
+        mask[row, : sum(lengths)] = np.repeat(np.arange(len(lengths)) + 1, lengths)
+        starts[row, : len(lengths)] = np.cumsum((0, *lengths[:-1]))
+    inputs = {
+        "token_ids": rng.integers(0, config.vocabulary_size, shape).astype("int32"),
+        "padding_mask": mask,
+    }
+    if config.num_segments:
+        inputs["segment_ids"] = rng.integers(0, config.num_segments, shape).astype("int32")
+    return inputs, starts
+
+
+def packed_texts(inputs):
+    """Yield (row, columns, its own ids as an ordinary batch of one) of every text."""
+    for row, mask in enumerate(inputs["padding_mask"]):
+        for text in range(1, mask.max() + 1):
+            columns = np.flatnonzero(mask == text)
+            alone = {name: array[row : row + 1, columns] for name, array in inputs.items()}
+            yield row, columns, {**alone, "padding_mask": np.ones_like(alone["padding_mask"])}
+
+
 def _dense(path, inputs, outputs, has_bias=True):
     shapes = {f"{path}/kernel": (inputs, outputs)}
     return shapes | ({f"{path}/bias": (outputs,)} if has_bias else {})
