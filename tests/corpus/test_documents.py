@@ -10,7 +10,6 @@ import tensorflow as tf
 from bertzoo.corpus.documents import read_documents
 from bertzoo.corpus.sentences import make_splitter
 
-
 # Without the time in gzip's header: the content names a test, and processes must agree on names.
 CUT_SHORT = gzip.compress(b"word " * 9999, mtime=0)[:-20]
 
