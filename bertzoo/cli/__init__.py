@@ -124,9 +124,24 @@ def build_parser() -> argparse.ArgumentParser:
     _add_source(command)
     _add_texts(command)
     command.add_argument("--top-k", type=int, default=5, metavar="K", help="answers (default 5)")
-    command = verb("predict", "texts:predict", "Classify texts with a fine-tuned checkpoint.")
+    command.add_argument(
+        "--interactive", action="store_true", help="answer texts one by one, as they are typed"
+    )
+    command = verb("predict", "predicting:predict", "Ask a fine-tuned checkpoint about texts.")
     _add_source(command)
     _add_texts(command)
+    command.add_argument("--task", metavar="HEAD", help="head, where there are several")
+    command.add_argument("--input-json", action="store_true", help="lines of input are JSON")
+    command.add_argument("--jsonl", action="store_true", help="print a line of JSON for each")
+    command = verb("evaluate", "predicting:evaluate", "Measure a fine-tuned checkpoint on a file.")
+    _add_source(command)
+    _add_evaluation(command)
+    command = verb("ask", "predicting:ask", "Answer questions on a passage.")
+    _add_source(command)
+    command.add_argument("texts", nargs="*", help="questions; without any, as they are typed")
+    command.add_argument("--context", metavar="TEXT", help="the passage")
+    command.add_argument("--context-file", metavar="FILE", help="a file with the passage")
+    command.add_argument("--top-k", type=int, default=1, metavar="K", help="answers (default 1)")
 
     command = verb("look", "looking:look", "Look inside: attention and similarity as a page.")
     _add_source(command)
@@ -197,6 +212,28 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verb("doctor", "doctor:doctor", "Say what is installed, and what is missing for what.")
     return parser
+
+
+def _add_evaluation(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", required=True, metavar="FILE", help="examples with labels")
+    command.add_argument("--task", metavar="TASK", help="as in recipes (default: of the head)")
+    command.add_argument("--reader", metavar="READER", help="as in recipes (default: by the name)")
+    command.add_argument("--glue-task", metavar="NAME", help="for the reader glue, as RTE")
+    command.add_argument(
+        "--column",
+        metavar="NAME=COLUMN",
+        action="append",
+        default=[],
+        help="where text, text_pair, label, score, words or tags stand",
+    )
+    command.add_argument("--delimiter", default=",", help="of csv (default ,)")
+    command.add_argument("--encoding", default="utf-8", help="of the file (default utf-8)")
+    command.add_argument("--no-header", action="store_true", help="columns have no names")
+    command.add_argument("--limit", type=int, metavar="N", help="only the first N examples")
+    command.add_argument("--sequence-length", type=int, metavar="T", help="longest row")
+    command.add_argument("--batch-size", type=int, default=32, metavar="B", help="(default 32)")
+    command.add_argument("--predictions", metavar="FILE", help="write a line of JSON for each")
+    command.add_argument("--errors", metavar="FILE", help="write a sample of mistakes as TSV")
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`tokenize`, `embed`, `fill` and `predict`: what a preset or checkpoint does to texts."""
+"""`tokenize`, `embed` and `fill`: what a preset or checkpoint does to texts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def embed(options) -> None:
         raise ValueError(f"the folder of {options.output} does not exist.")
     from bertzoo.tasks.text_embedder import TextEmbedder
 
-    with _working(options, len(texts)):
+    with working(options, len(texts)):
         task = TextEmbedder.from_preset(options.source, format=options.format)
         vectors = task.predict(texts)
     if options.projector:
@@ -93,73 +93,49 @@ def embed(options) -> None:
 
 def fill(options) -> None:
     """`bertzoo fill`: the likeliest words for each mask of each text."""
-    texts = read_texts(options)
     if options.top_k < 1:
         raise ValueError(f"--top-k must be at least 1; got {options.top_k}.")
+    if options.interactive:
+        return _fill_typed(options)
+    texts = read_texts(options)
     from bertzoo.tasks.masked_lm import MaskedLM
 
-    with _working(options, len(texts)):
+    with working(options, len(texts)):
         task = MaskedLM.from_preset(options.source, format=options.format)
         fills = task.fill(texts, top_k=options.top_k)
     structured: list[dict] = [
         {"text": text, "masks": _masks_of(masks)} for text, masks in zip(texts, fills, strict=True)
     ]
+    answer(options, "\n\n".join(map(_spell_masks, structured)), structured)
+    return None
+
+
+def _fill_typed(options) -> None:
+    """Answer one text after the other, as they are typed; a mistake ends nothing."""
+    if options.texts or options.file:
+        raise ValueError("--interactive reads texts as they are typed; give none.")
+    from bertzoo.cli.predicting import lines_typed
+    from bertzoo.tasks.masked_lm import MaskedLM
+
+    remark(f"loading {options.source} ...")
+    task = MaskedLM.from_preset(options.source, format=options.format)
+    for text in lines_typed("text> "):
+        try:
+            masks = _masks_of(task.fill([text], top_k=options.top_k)[0])
+        except ValueError as error:  # a text without a mask
+            remark(str(error))
+            continue
+        entry = {"text": text, "masks": masks}
+        answer(options, _spell_masks(entry), entry)
+
+
+def _spell_masks(entry) -> str:
     blocks = []
-    for entry in structured:
-        for number, mask in enumerate(entry["masks"], start=1):
-            place = f" (mask {number})" if len(entry["masks"]) > 1 else ""
-            rows = [[one["token"], f"{one['score']:.4f}"] for one in mask]
-            blocks.append(f"{entry['text']}{place}\n{_indent(table(rows))}")
-    answer(options, "\n\n".join(blocks), structured)
-
-
-def predict(options) -> None:
-    """`bertzoo predict`: the class of each text with its probability."""
-    texts = read_texts(options)
-    from bertzoo.tasks.text_classifier import TextClassifier
-
-    with _working(options, len(texts)):
-        task = TextClassifier.from_preset(options.source, format=options.format)
-        is_regression = task.problem == "regression"
-        results = task.predict(texts) if is_regression else task.classify(texts, verbose="auto")
-    if is_regression:
-        _answer_values(options, texts, results)
-        return
-    if task.problem == "multi_label":
-        _answer_labels(options, texts, results)
-        return
-    structured = [
-        {
-            "text": text,
-            "label": one.label,
-            "probabilities": {str(k): round(p, 6) for k, p in one.probabilities.items()},
-        }
-        for text, one in zip(texts, results, strict=True)
-    ]
-    rows = [
-        [str(one.label), f"{one.probability:.4f}", text]
-        for text, one in zip(texts, results, strict=True)
-    ]
-    answer(options, table(rows), structured)
-
-
-def _answer_labels(options, texts, results) -> None:
-    """Answer for several labels a text: those that reach their threshold, which may be none."""
-    structured, rows = [], []
-    for text, one in zip(texts, results, strict=True):
-        labels = [str(label) for label in one.labels]
-        probabilities = {str(k): round(p, 6) for k, p in one.probabilities.items()}
-        structured.append({"text": text, "labels": labels, "probabilities": probabilities})
-        shown = [f"{label} {one.probabilities[label]:.4f}" for label in one.labels]
-        rows.append([", ".join(shown) or "-", text])
-    answer(options, table(rows), structured)
-
-
-def _answer_values(options, texts, values) -> None:
-    """Answer for a regression: one number a text."""
-    pairs = [(text, round(float(value[0]), 6)) for text, value in zip(texts, values, strict=True)]
-    plain = table([[f"{value:.4f}", text] for text, value in pairs], right=[0])
-    answer(options, plain, [{"text": text, "value": value} for text, value in pairs])
+    for number, mask in enumerate(entry["masks"], start=1):
+        place = f" (mask {number})" if len(entry["masks"]) > 1 else ""
+        rows = [[one["token"], f"{one['score']:.4f}"] for one in mask]
+        blocks.append(f"{entry['text']}{place}\n{_indent(table(rows))}")
+    return "\n\n".join(blocks)
 
 
 def _tokenizer(options):
@@ -183,13 +159,13 @@ def _tokenizer(options):
 
 
 @contextlib.contextmanager
-def _working(options, num_texts: int):
+def working(options, num_texts: int | None):
     """Say what is being done; Keras's progress bar goes where remarks go, not to the answer."""
     began = time.monotonic()
     remark(f"loading {options.source} ...")
     with contextlib.redirect_stdout(sys.stderr):
         yield
-    texts = "1 text" if num_texts == 1 else f"{num_texts} texts"
+    texts = "done" if num_texts is None else "1 text" if num_texts == 1 else f"{num_texts} texts"
     remark(f"{texts} in {time.monotonic() - began:.1f} s, loading included")
 
 

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from bertzoo.checkpoints import model_card
+from bertzoo.config import check_key
 from bertzoo.models import loading, networks
 from bertzoo.models.adapting import Adaptable, state_of
 from bertzoo.preprocessing import bucketing
@@ -13,6 +15,8 @@ from bertzoo.tasks import datasets
 from bertzoo.tasks.labels import AnyLabels, named_label_errors
 
 # B batch  T length  N texts
+
+CARD_FACTS = ("description", "metrics", "training", *model_card.FACTS)
 
 
 class Task(Adaptable, keras.Model):
@@ -124,6 +128,20 @@ class Task(Adaptable, keras.Model):
             files=files,
             info=dict(self._info),
         )
+
+    def describe(self, **facts):
+        """Say what the model card of a preset is to say.
+
+        Args:
+            **facts: Any of `description`, `license`, `language`, `paper`, `training_data`,
+                `source`, `note`, `metrics` (name -> number) and `training`, a passage of Markdown.
+
+        >>> classifier = TextClassifier.from_preset("bert_toy", labels=["sad", "happy"])
+        >>> classifier.describe(license="MIT", metrics={"accuracy": 0.5})
+        """
+        for key in facts:
+            check_key(key, CARD_FACTS, "describe")
+        self._info.update(facts)
 
     def note_origin(self, task, note):
         """Take over what is known of another task's origin, and what was done to it since."""

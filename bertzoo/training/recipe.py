@@ -21,6 +21,7 @@ from bertzoo.training.section import Section
 KINDS = {
     "pretrain": "bertzoo.training.pretraining:PretrainRecipe",
     "distill": "bertzoo.training.distillation.recipe:DistillRecipe",
+    "finetune": "bertzoo.training.finetuning.recipe:FinetuneRecipe",
 }
 SUFFIXES = (".yaml", ".yml")
 
