@@ -7,12 +7,11 @@ import numpy as np
 
 from bertzoo import presets
 from bertzoo.preprocessing.masking import TokenMasker
+from bertzoo.training.finetuning.examples import OWN
 from bertzoo.training.pretraining_data import open_source
 from bertzoo.training.pretraining_recipe import MaskingSection, ObjectiveSection, PhaseSection
 from bertzoo.training.sources import ArraySource
 
-# In front of a name: bertzoo's own recipes folder, which holds the text of smoke runs.
-OWN = "bertzoo:"
 DOCUMENTS_AT_ONCE = 200
 # DistilBERT's script drops rows of at most 11 tokens and rows that are half unknown.
 SHORTEST, MOST_UNKNOWN = 12, 0.5
