@@ -20,6 +20,7 @@ from bertzoo.training.section import Section
 # Kind -> the class of its recipes; imported when a file asks for it.
 KINDS = {
     "pretrain": "bertzoo.training.pretraining:PretrainRecipe",
+    "distill": "bertzoo.training.distillation.recipe:DistillRecipe",
     "finetune": "bertzoo.training.finetuning.recipe:FinetuneRecipe",
 }
 SUFFIXES = (".yaml", ".yml")

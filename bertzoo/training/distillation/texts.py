@@ -7,10 +7,11 @@ import numpy as np
 
 from bertzoo import presets
 from bertzoo.preprocessing.masking import TokenMasker
+from bertzoo.training.finetuning.examples import OWN
+from bertzoo.training.pretraining_data import open_source
+from bertzoo.training.pretraining_recipe import MaskingSection, ObjectiveSection, PhaseSection
 from bertzoo.training.sources import ArraySource
 
-# In front of a name: bertzoo's own recipes folder, which holds the text of smoke runs.
-OWN = "bertzoo:"
 DOCUMENTS_AT_ONCE = 200
 # DistilBERT's script drops rows of at most 11 tokens and rows that are half unknown.
 SHORTEST, MOST_UNKNOWN = 12, 0.5
@@ -71,36 +72,55 @@ def rows_of(tokenizer, documents, sequence_length):
 
 
 def text_sources(text, preprocessor, seed):
-    """Return sources of training and held-out rows, and how many rows the latter has.
+    """Return the sources of training and of held-out rows; the latter may be None.
 
     Args:
         text: A `Text` section.
         preprocessor: Of the student; the teacher's ids are the same.
         seed: Of the order and of the masks.
     """
-    tokenizer = preprocessor.tokenizer
+    make = _of_records if text.records else _of_files
+    return make(text, preprocessor.tokenizer, seed)
+
+
+def _of_records(text, tokenizer, seed):
+    masking = MaskingSection(strategy=text.masking, rate=text.rate)
+    objective = ObjectiveSection("masked_lm", masking)
+    sources = []
+    for records in (text.records, text.held_out_records):
+        source = None
+        if records:
+            # Of the phase only what rows look like is read.
+            phase = PhaseSection(records, 1, 1, text.sequence_length)
+            shuffle = not sources
+            source = open_source(records, phase, tokenizer, objective, seed, shuffle)
+        sources.append(source)
+    return sources
+
+
+def _of_files(text, tokenizer, seed):
     documents = list(read_documents(text.files))
     if len(documents) < 2:
         raise ValueError("text.files hold fewer than two documents; empty lines stand between.")
     order = np.random.default_rng(0).permutation(len(documents))
     count = min(max(1, round(text.held_out * len(documents))), len(documents) - 1)
-    sources = []
-    counts = None
-    for part in (order[count:], order[:count]):
-        ids, lengths = rows_of(tokenizer, [documents[i] for i in part], text.sequence_length)
-        if text.limit is not None:
-            ids, lengths = ids[: text.limit], lengths[: text.limit]
+    parts = []
+    for numbers in (order[count:], order[:count]):
+        chosen = [documents[number] for number in numbers]
+        ids, lengths = rows_of(tokenizer, chosen, text.sequence_length)
         if not len(ids):
             raise ValueError("text.files hold no row of the shortest length; give more text.")
-        if counts is None:
-            counts = np.bincount(ids.ravel(), minlength=tokenizer.vocabulary_size)
-            masker = TokenMasker(
-                tokenizer,
-                rate=text.rate,
-                strategy=text.masking,
-                token_counts=counts if text.masking == "frequency" else None,
-                seed=seed,
-            )
+        parts.append((ids[: text.limit], lengths[: text.limit]))
+    counts = np.bincount(parts[0][0].ravel(), minlength=tokenizer.vocabulary_size)
+    masker = TokenMasker(
+        tokenizer,
+        rate=text.rate,
+        strategy=text.masking,
+        token_counts=counts if text.masking == "frequency" else None,
+        seed=seed,
+    )
+    sources = []
+    for ids, lengths in parts:
         mask = (np.arange(text.sequence_length)[None] < lengths[:, None]).astype(np.int32)
         # Segments for whoever of the two has them.
         arrays = {"token_ids": ids, "padding_mask": mask, "segment_ids": np.zeros_like(ids)}
