@@ -1,8 +1,11 @@
 """What all tests share: quiet TensorFlow, and `from tests.reference import ...`."""
 
+import gc
 import os
 import pathlib
 import sys
+
+import pytest
 
 # Before anything imports TensorFlow: its start-up notes are not about our code.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,3 +14,13 @@ os.environ["BERTZOO_OFFLINE"] = "1"
 
 # The repository's top level, first: another `tests` may be installed.
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_left_behind():
+    """Let go of a file's models: int8 and LoRA collect garbage, which takes longer the more lies."""
+    yield
+    keras = sys.modules.get("keras")
+    if keras is not None:
+        keras.backend.clear_session()
+    gc.collect()

@@ -239,6 +239,7 @@ def test_two_tasks_of_a_kind_need_names(tasks):
         saved_model.named_tasks({"classify": tasks["sentiment"]})
 
 
+@pytest.mark.slow
 def test_a_choice_is_served_as_the_task_makes_it(tasks, tmp_path):
     from bertzoo.tasks.multiple_choice import MultipleChoice
 

@@ -61,6 +61,7 @@ def test_it_learns_and_chooses(chooser):
     assert sum(told[0].probabilities) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_datasets_batches_and_lists_are_evaluated_alike(chooser):
     expected = chooser.evaluate(ROWS, RIGHT, batch_size=5, verbose=0)
     logits = chooser.predict(ROWS, verbose=0).astype(np.float64)

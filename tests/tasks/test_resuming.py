@@ -91,6 +91,7 @@ def test_a_run_of_another_model_is_refused(preprocessor, backbone, tmp_path):
         other.fit(TEXTS, LABELS, verbose=0, callbacks=[ResumableCheckpoint(tmp_path / "run")])
 
 
+@pytest.mark.slow
 def test_a_failed_write_leaves_no_epoch(preprocessor, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError("No space left on device")

@@ -126,6 +126,7 @@ def test_datasets_of_columns_and_of_rows_are_lists(learner):
         assert learner.evaluate(dataset, verbose=0) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_triplets_learn_with_validation_and_a_new_objective_drops_the_old_one(learner):
     learner.compile(keras.optimizers.Adam(0.01), objective="softmax")
     count = len(learner.trainable_variables)

@@ -140,6 +140,7 @@ def test_text_may_be_records_that_were_prepared(tmp_path, masking):
     assert 0.0 <= results["student_masked_lm_accuracy"] <= 1.0
 
 
+@pytest.mark.slow
 def test_a_student_of_hidden_states_alone_has_no_head_for_words(tmp_path):
     results = smoke("minilm_v2", tmp_path / "run")
     backbone = bertzoo.Backbone.from_preset(results["preset"])
@@ -166,6 +167,7 @@ def test_teacher_and_student_with_other_words_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_stages_train_one_student(tmp_path):
     results = smoke("tinybert_sst2", tmp_path / "run")
     made = {item.name for item in (tmp_path / "run").iterdir()}

@@ -241,6 +241,7 @@ def test_a_signal_ends_a_run_with_a_word_on_how_to_go_on(tmp_path, monkeypatch, 
         smoke("glue_rte", tmp_path)
 
 
+@pytest.mark.slow
 def test_what_is_frozen_stays_and_adapters_are_merged_into_the_preset(tmp_path, eagerly):
     smoke(
         "glue_rte",

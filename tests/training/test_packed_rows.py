@@ -140,6 +140,7 @@ def recipe(tmp_path, records):
     })  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_recipe_reads_packed_records(tmp_path):
     (tmp_path / "text.txt").write_text(TEXT)
     tokenizer = bz.MaskedLM.from_preset("bert_toy").preprocessor.tokenizer

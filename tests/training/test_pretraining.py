@@ -93,6 +93,7 @@ def test_every_other_recipe_runs(name, tmp_path):
     assert all(np.isfinite(weight.numpy()).all() for weight in backbone.weights)
 
 
+@pytest.mark.slow
 def test_going_on_from_a_preset_leaves_an_unread_pooler_alone(tmp_path):
     _, result = run_smoke("domain_adaptive", tmp_path, **{"phases.0.steps": 2})
     before, after = (bz.Backbone.from_preset(source) for source in ("bert_toy", result["preset"]))
