@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_is_left_behind():
-    """Let go of a file's models: int8 and LoRA collect garbage, which takes longer the more lies."""
+    """Let go of a file's models: int8 and LoRA collect garbage, the slower the more there is."""
     yield
     keras = sys.modules.get("keras")
     if keras is not None:
