@@ -42,6 +42,8 @@ def main():
         arguments.repeats, arguments.count = 2, 256
     sets = {name: read(arguments.count) for name, read in SETS.items() if name in arguments.sets}
     sets = {name: texts for name, texts in sets.items() if texts}
+    if not sets:
+        raise SystemExit("no texts: set BERTZOO_DATA to the folder that holds glue/ and the like.")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for dtype in arguments.dtypes:
