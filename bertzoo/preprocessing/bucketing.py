@@ -188,6 +188,7 @@ def _feature_batches(members, rows, preprocessor, columns):
     rows = PackedRows(*map(tf.constant, rows))
     columns = [tf.constant(column) for column in columns]
 
+    @tf.autograph.experimental.do_not_convert  # it has nothing to convert, and reading it takes long
     def features(batch, length):
         parts = [tf.gather(column, batch) for column in columns]
         padded = preprocessor.pad_some(rows, batch, length)
