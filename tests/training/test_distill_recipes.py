@@ -167,6 +167,20 @@ def test_teacher_and_student_with_other_words_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_teacher_without_a_head_for_words_teaches_none(tmp_path):
+    bertzoo.TextEmbedder.from_preset("bert_toy").save_to_preset(tmp_path / "encoder")
+    with pytest.raises(ValueError, match="encoder has no masked_lm head, so it cannot say which"):
+        smoke("small_text", tmp_path / "run", **{"teacher.preset": str(tmp_path / "encoder")})
+
+
+def test_a_student_with_other_labels_than_its_teacher_is_refused(tmp_path):
+    other = bertzoo.TextClassifier.from_preset("bert_toy", labels=["positive", "negative"])
+    other.save_to_preset(tmp_path / "other")
+    changes = {"student.preset": str(tmp_path / "other"), "student.layers": None}
+    with pytest.raises(ValueError, match="student are positive, negative, of the teacher negative"):
+        smoke("task_classification", tmp_path / "run", **changes)
+
+
 @pytest.mark.slow
 def test_two_stages_train_one_student(tmp_path):
     results = smoke("tinybert_sst2", tmp_path / "run")
