@@ -1,6 +1,7 @@
 """Distillation by recipe: what a file may say, what a run leaves behind, and going on with it."""
 
 import json
+import re
 import weakref
 
 import keras
@@ -35,6 +36,16 @@ def test_a_recipe_has_a_header_of_four_lines_and_a_smoke_run(name):
     recipe = load_recipe(path, smoke=True)
     assert recipe.teacher.preset == "bert_toy"
     assert recipe.output == f"runs/smoke/{name}"
+
+
+def test_what_a_recipe_takes_from_a_run_another_recipe_leaves():
+    configs = presets.data_folder("recipes") / "configs"
+    texts = {path: path.read_text() for path in configs.rglob("*.yaml")}
+    outputs = {line[8:] for text in texts.values() for line in text.splitlines()
+               if line.startswith("output: ")}  # fmt: skip
+    for path, text in texts.items():
+        for taken in re.findall(r"preset: (runs/\w+)/preset", text):
+            assert taken in outputs, path
 
 
 @pytest.mark.parametrize("name", WITH_PRESETS)
