@@ -317,9 +317,7 @@ def keras_hub_encoder(folder, ids):
     import keras_hub
 
     path = str(folder / "keras_hub")
-    return compiled_encoder(
-        keras_hub.models.BertBackbone.from_preset(path, dtype="bfloat16"), ids
-    )
+    return compiled_encoder(keras_hub.models.BertBackbone.from_preset(path, dtype="bfloat16"), ids)
 
 
 def transformers_encoder(folder, ids, compiled):
