@@ -119,6 +119,20 @@ class ByPathOptimizer(keras.optimizers.Optimizer):
         powers = [ops.power(ops.cast(beta, dtype), step) for beta in (self.beta_1, self.beta_2)]
         return 1.0 - powers[0], ops.sqrt(1.0 - powers[1])
 
+    def _clip_gradients(self, grads):
+        # Keras clips what each replica has and then adds up, so that N replicas may go N times as
+        # far as one. Where it knows replicas (TensorFlow), the sum is clipped instead: below.
+        if hasattr(super(), "_all_reduce_sum_gradients"):
+            return grads
+        return super()._clip_gradients(grads)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        summed = super()._all_reduce_sum_gradients(grads_and_vars)
+        clipped = super()._clip_gradients([gradient for gradient, _ in summed])
+        return [
+            (gradient, variable) for gradient, (_, variable) in zip(clipped, summed, strict=True)
+        ]
+
     def _apply_weight_decay(self, variables):
         """Do nothing: decay is part of the update, as it was published."""
 
