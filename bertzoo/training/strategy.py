@@ -7,6 +7,7 @@ add up over them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import typing
@@ -170,11 +171,16 @@ def gather_over_replicas(tensor):
     """Return the rows of all replicas, `[B, ...]` -> `[replicas * B, ...]`, with gradients.
 
     For losses that compare the rows of a batch with each other, as in contrastive training; a
-    function that is compiled by XLA cannot gather.
+    function that is compiled by XLA cannot gather. Replicas may have different numbers of rows.
+
+    Returns:
+        The rows, and the number (int32) of the first one of this replica among them.
     """
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
-        return tensor
-    return tf.distribute.get_replica_context().all_gather(tensor, axis=0)
+        return tensor, 0
+    context = tf.distribute.get_replica_context()
+    counts = context.all_gather(tf.shape(tensor)[:1], axis=0)  # (replicas,)
+    return context.all_gather(tensor, axis=0), tf.reduce_sum(counts[: replica_number()])
 
 
 def apply_gradients(optimizer, variables, gradients, finite):
@@ -294,14 +300,22 @@ def _mirrored(count: int | None):
     if gpus:
         if count is not None and count > gpus:
             raise ValueError(f"strategy.devices is {count}, and this machine has {gpus} GPUs.")
-        return tf.distribute.MirroredStrategy([f"GPU:{n}" for n in range(count or gpus)])
+        return _mirrored_over(tuple(f"GPU:{n}" for n in range(count or gpus)))
     if count is None:
         raise ValueError(
             "`mirrored` found no GPU; use one_device, or say with strategy.devices into how many "
             "devices the processor is to be split."
         )
     split_processor(count)
-    return tf.distribute.MirroredStrategy([f"CPU:{n}" for n in range(count)])
+    return _mirrored_over(tuple(f"CPU:{n}" for n in range(count)))
+
+
+@functools.cache
+def _mirrored_over(devices: tuple[str, ...]):
+    # One for all runs of a process. Two strategies over the same devices number their exchanges
+    # alike, and TensorFlow takes an exchange of the second for one of the first: where a run that
+    # gathers follows one that only sums, it stops with `Collective ops is aborted`.
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _multi_worker():
