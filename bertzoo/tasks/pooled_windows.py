@@ -20,7 +20,7 @@ def logits_of_windows(classifier, text, pooling):
         pooling: How windows are pooled, see `postprocessing.pooling`.
     """
     cut = classifier.preprocessor.windows(text)
-    logits = classifier.network(cut.features, training=False)  # (W, C)
+    logits = classifier.run_network(cut.features, training=False)  # (W, C)
     return pool_windows(logits, cut.text_index, tf.size(text), pooling, classifier.problem)
 
 
