@@ -171,16 +171,22 @@ def gather_over_replicas(tensor):
     """Return the rows of all replicas, `[B, ...]` -> `[replicas * B, ...]`, with gradients.
 
     For losses that compare the rows of a batch with each other, as in contrastive training; a
-    function that is compiled by XLA cannot gather. Replicas may have different numbers of rows.
+    function that is compiled by XLA cannot gather.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return tensor
+    return tf.distribute.get_replica_context().all_gather(tensor, axis=0)
 
-    Returns:
-        The rows, and the number (int32) of the first one of this replica among them.
+
+def find_among_replicas(tensor):
+    """Return the rows of all replicas, and the number of the first one of this replica.
+
+    Replicas may have different numbers of rows; see `gather_over_replicas`.
     """
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return tensor, 0
-    context = tf.distribute.get_replica_context()
-    counts = context.all_gather(tf.shape(tensor)[:1], axis=0)  # (replicas,)
-    return context.all_gather(tensor, axis=0), tf.reduce_sum(counts[: replica_number()])
+    counts = gather_over_replicas(tf.shape(tensor)[:1])  # (replicas,)
+    return gather_over_replicas(tensor), tf.reduce_sum(counts[: replica_number()])
 
 
 def apply_gradients(optimizer, variables, gradients, finite):

@@ -17,7 +17,7 @@ from bertzoo.models.backbone import Backbone
 from bertzoo.training import run_recipe
 from bertzoo.training.strategy import (
     StrategyConfig,
-    gather_over_replicas,
+    find_among_replicas,
     make_replicas,
     split_processor,
 )
@@ -59,7 +59,7 @@ def by_fit(preset, scope):
     with scope:
         embedder = bz.TextEmbedder.from_preset(preset)
         embedder.compile(keras.optimizers.SGD(0.5), MultipleNegatives(symmetric=True))
-    embedder.gather = gather_over_replicas
+    embedder.gather = find_among_replicas
     # Batches of 6 and of 1, of which a second replica gets nothing.
     embedder.fit(TRIPLETS, batch_size=6, shuffle=False, verbose=0)
     return embedder.get_weights()
