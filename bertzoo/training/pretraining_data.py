@@ -78,9 +78,8 @@ def hold_packed_rows(records):
     """Return whether records have rows of several texts, as their manifest says."""
     from bertzoo.corpus.manifest import Manifest
 
-    if SYNTHETIC in records or len(records) != 1 or not tf.io.gfile.isdir(records[0]):
-        return False
-    return Manifest.read(records[0]).options.mode == "packed"
+    directories = [place for place in records if place != SYNTHETIC and tf.io.gfile.isdir(place)]
+    return any(Manifest.read(place).options.mode == "packed" for place in directories)
 
 
 def make_masker(tokenizer, objective, phase, seed, token_counts=None):
