@@ -18,7 +18,12 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_is_left_behind():
-    """Let go of a file's models: int8 and LoRA collect garbage, the slower the more there is."""
+    """Let go of a file's models, and keep what stays out of the garbage collector's sight.
+
+    Keras collects garbage when it builds and quantizes: the slower the more objects there are, and
+    TensorFlow alone has hundreds of thousands.
+    """
+    gc.freeze()
     yield
     keras = sys.modules.get("keras")
     if keras is not None:

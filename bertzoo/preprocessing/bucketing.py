@@ -188,6 +188,8 @@ def _feature_batches(members, rows, preprocessor, columns):
     rows = PackedRows(*map(tf.constant, rows))
     columns = [tf.constant(column) for column in columns]
 
+    # Nothing in it is for autograph to convert, and reading it would take long.
+    @tf.autograph.experimental.do_not_convert
     def features(batch, length):
         parts = [tf.gather(column, batch) for column in columns]
         padded = preprocessor.pad_some(rows, batch, length)

@@ -460,6 +460,13 @@ class Task(Adaptable, keras.Model):
         )
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if getattr(self, "_distribute_strategy", False) is None:  # TensorFlow, one device
+            # Keras would make the variables of the metrics and the optimizer inside the first
+            # step; TensorFlow traces a function that makes variables twice.
+            if iterator is not None:
+                data_batch = iterator._distributed_dataset.element_spec
+            self._symbolic_build(data_batch=data_batch)
+            return
         # To know the shapes, Keras adds the replicas' first batches up, which fails where their
         # numbers of rows differ (7 rows on 2 replicas). The first replica's part says as much.
         if iterator is not None and self._num_replicas() > 1:
