@@ -13,8 +13,8 @@ from bertzoo.models.pretraining import PretrainingNetwork, new_head
 from bertzoo.optimizers import AdamW
 from bertzoo.training.keyed_randomness import key_of
 from bertzoo.training.objectives import Pretraining
-from bertzoo.training.pretraining_data import hold_packed_rows
 from bertzoo.training.pretraining import PretrainRecipe
+from bertzoo.training.pretraining_data import hold_packed_rows
 from bertzoo.training.replaced_tokens import ReplacedTokenDetection
 from bertzoo.training.sources import ArraySource
 from bertzoo.training.step import TrainStep
