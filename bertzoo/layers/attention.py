@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from bertzoo.layers.real_rows import keep_real, spread_real
+
 # B batch  T length  R rows = B*T  D hidden_dim  N heads  H head_dim
 
 # Google's own constant: exp(-10000) is exactly 0 in float32, the number fits float16, and a row
@@ -62,7 +64,8 @@ class SelfAttention(keras.layers.Layer):
         dropout: Rate on the probabilities.
         initializer: Of the kernels.
 
-    Call with `hidden` `[B * T, D]` and an additive `mask` that broadcasts to `[B, N, T, T]`.
+    Call with `hidden` `[B * T, D]` and an additive `mask` that broadcasts to `[B, N, T, T]`; with
+    `real`, from `RealRows`, `hidden`, `output` and `context` have the rows of real tokens alone.
     Returns a dict: `output` `[B * T, D]`; `query`, `key`, `value` `[B, N, T, H]`;
     `attention_scores` (scaled and masked) and `attention_probabilities` `[B, N, T, T]`; and
     `context` `[B * T, N * H]`, what the heads give before they are joined.
@@ -94,18 +97,20 @@ class SelfAttention(keras.layers.Layer):
             layer.build((None, self.hidden_dim))
         self.output_dense.build((None, self.attention_dim))
 
-    def call(self, hidden, mask, training=None):
+    def call(self, hidden, mask, real=None, training=None):
         """Attend; see the class."""
         length = ops.shape(mask)[-1]
-        query = self._split(self.query_dense(hidden), length)
-        key = self._split(self.key_dense(hidden), length)
-        value = self._split(self.value_dense(hidden), length)
+        query = self._split(self.query_dense(hidden), length, real)
+        key = self._split(self.key_dense(hidden), length, real)
+        value = self._split(self.value_dense(hidden), length, real)
         scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # (B, N, T, T)
         scores = scores * (1.0 / math.sqrt(self.head_dim)) + mask
         probabilities = self._softmax(scores)
         context = ops.matmul(self.dropout(probabilities, training=training), value)
         context = ops.transpose(context, (0, 2, 1, 3))  # (B, N, T, H) -> (B, T, N, H)
         context = ops.reshape(context, (-1, self.attention_dim))  # -> (R, N * H)
+        if real is not None:
+            context = keep_real(context, real)
         return {
             "output": self.output_dense(context),
             "query": query,
@@ -123,6 +128,8 @@ class SelfAttention(keras.layers.Layer):
         probabilities = ops.softmax(ops.cast(scores, "float32"), axis=-1)
         return ops.cast(probabilities, self.compute_dtype)
 
-    def _split(self, projected, length):
+    def _split(self, projected, length, real):
+        if real is not None:
+            projected = spread_real(projected, real)
         heads = ops.reshape(projected, (-1, length, self.num_heads, self.head_dim))
         return ops.transpose(heads, (0, 2, 1, 3))  # (R, D) -> (B, T, N, H) -> (B, N, T, H)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from bertzoo.layers.real_rows import keep_real
 from bertzoo.layers.table import Table
 
 # B batch  T length  R rows = B*T  E table_dim  D hidden_dim
@@ -25,7 +26,7 @@ class Embeddings(keras.layers.Layer):
 
     Call with `token_ids`, `padding_mask` and, where there are segments, `segment_ids`: int32
     `[B, T]`; returns `[B * T, D]`. With `packed` the mask counts texts, and positions begin anew
-    in each.
+    in each. With `real`, from `RealRows`, the result has the rows of real tokens alone.
     """
 
     def __init__(
@@ -70,7 +71,9 @@ class Embeddings(keras.layers.Layer):
         if self.projection is not None:
             self.projection.build((None, self.table_dim))
 
-    def call(self, token_ids, padding_mask, segment_ids=None, packed=False, training=None):
+    def call(
+        self, token_ids, padding_mask, segment_ids=None, real=None, packed=False, training=None
+    ):
         """Return the first hidden state, `[B * T, D]`."""
         hidden = self.token(token_ids)  # (B, T, E)
         if self.segment is not None:
@@ -80,11 +83,13 @@ class Embeddings(keras.layers.Layer):
         else:
             hidden = hidden + self._positions(token_ids, padding_mask)
         hidden = ops.reshape(hidden, (-1, self.table_dim))  # (B, T, E) -> (R, E)
+        if real is not None:
+            hidden = keep_real(hidden, real)
         hidden = self.dropout(self.norm(hidden), training=training)
         return hidden if self.projection is None else self.projection(hidden)
 
     def compute_output_spec(
-        self, token_ids, padding_mask, segment_ids=None, packed=False, training=None
+        self, token_ids, padding_mask, segment_ids=None, real=None, packed=False, training=None
     ):
         """Return the output's shape, without running the layer on made-up sizes."""
         width = self.table_dim if self.projection is None else self.projection.units

@@ -25,7 +25,8 @@ class EncoderLayer(keras.layers.Layer):
 
     Call with `hidden` `[B * T, D]` and an additive `mask`; returns the dict of
     `SelfAttention` with `hidden_state` `[B * T, D]` in the place of `output`, and `intermediate`
-    `[B * T, F]`, what the feed-forward layer's inner units give.
+    `[B * T, F]`, what the feed-forward layer's inner units give. With `real`, from `RealRows`, all
+    rows are those of real tokens.
     """
 
     def __init__(
@@ -81,9 +82,9 @@ class EncoderLayer(keras.layers.Layer):
         self.output_dense.build((None, self.intermediate_dim))
         self.output_norm.build(rows)
 
-    def call(self, hidden, mask, training=None):
+    def call(self, hidden, mask, real=None, training=None):
         """Run the layer; see the class."""
-        result = self.attention(hidden, mask, training=training)
+        result = self.attention(hidden, mask, real, training=training)
         attended = self.dropout(result.pop("output"), training=training)
         hidden = self.attention_norm(attended + hidden)
         result["intermediate"] = self.intermediate_dense(hidden)
@@ -92,7 +93,7 @@ class EncoderLayer(keras.layers.Layer):
         result["hidden_state"] = self.output_norm(forward + hidden)
         return result
 
-    def compute_output_spec(self, hidden, mask, training=None):
+    def compute_output_spec(self, hidden, mask, real=None, training=None):
         """Return the outputs' shapes."""
         heads, dtype = self.attention.num_heads, self.compute_dtype
         batch, length = mask.shape[0], mask.shape[-1]

@@ -1,16 +1,16 @@
 """The one encoder of the zoo: every BERT variant is this model with another config."""
 
 import keras
-from keras import ops
 
 from bertzoo import checkpoints
 from bertzoo.config import BackboneConfig
-from bertzoo.layers.attention import AttentionMask, PackedAttentionMask
+from bertzoo.layers.attention import AttentionMask
 from bertzoo.layers.embeddings import Embeddings
 from bertzoo.layers.encoder_layer import EncoderLayer
-from bertzoo.layers.pooling import FirstToken, FirstTokens
-from bertzoo.models import loading, quantization
+from bertzoo.layers.pooling import FirstToken
+from bertzoo.models import loading, quantization, row_layouts
 from bertzoo.models.adapting import Adaptable, freeze, frozen_weights
+from bertzoo.models.row_layouts import IdsModel, Unflatten, id_inputs
 
 # B batch  T length  R rows = B*T  D hidden_dim  N heads  H head_dim
 
@@ -24,62 +24,6 @@ TAPS = (
     "context",
     "intermediate",
 )
-
-
-@keras.saving.register_keras_serializable(package="bertzoo")
-class Unflatten(keras.layers.Layer):
-    """Token-major rows back to texts: `[B * T, D]`, `[B, T]` -> `[B, T, D]`."""
-
-    def call(self, hidden, token_ids):
-        """Return the rows as `[B, T, D]`."""
-        return ops.reshape(hidden, (-1, ops.shape(token_ids)[1], hidden.shape[-1]))
-
-    def compute_output_spec(self, hidden, token_ids):
-        """Return the output's shape."""
-        return keras.KerasTensor((*token_ids.shape, hidden.shape[-1]), dtype=hidden.dtype)
-
-
-class IdsModel(keras.Model):
-    """A functional model on a dict of ids: what may be left out is filled in."""
-
-    def __call__(self, inputs, *args, **kwargs):
-        """Call on a dict; `padding_mask` defaults to ones and `segment_ids` to zeros."""
-        if isinstance(inputs, dict):
-            if "token_ids" not in inputs:
-                raise ValueError(
-                    f"expected a dict with `token_ids`; got the keys {sorted(inputs)}."
-                )
-            wanted = self.input if isinstance(self.input, dict) else {}
-            inputs = {
-                key: ops.convert_to_tensor(value)
-                for key, value in inputs.items()
-                if key in wanted and value is not None
-            }
-            self._check_shapes(inputs)
-            for key, fill in (("padding_mask", ops.ones_like), ("segment_ids", ops.zeros_like)):
-                if key in wanted and key not in inputs:
-                    inputs[key] = fill(inputs["token_ids"], dtype="int32")
-        return super().__call__(inputs, *args, **kwargs)
-
-    def _check_shapes(self, inputs):
-        shape, limit = tuple(inputs["token_ids"].shape), self.max_sequence_length
-        if len(shape) != 2:
-            raise ValueError(f"token_ids must be [batch, length]; got the shape {shape}.")
-        for name in ("padding_mask", "segment_ids"):
-            other = tuple(inputs[name].shape) if name in inputs else shape
-            if len(other) != 2 or any(
-                ours != theirs
-                for ours, theirs in zip(shape, other, strict=True)
-                if isinstance(ours, int) and isinstance(theirs, int)
-            ):
-                raise ValueError(
-                    f"{name} must have the shape of token_ids, {shape}; got the shape {other}."
-                )
-        if isinstance(shape[1], int) and not 1 <= shape[1] <= limit:
-            raise ValueError(
-                f"inputs may have 1 to at most {limit} tokens; got {shape[1]}. "
-                "Truncate longer ones, or split long texts into windows."
-            )
 
 
 @keras.saving.register_keras_serializable(package="bertzoo")
@@ -148,9 +92,7 @@ class Backbone(Adaptable, IdsModel):
         unflatten = Unflatten(dtype=dtype, name="unflatten")
 
         # === Functional model ===
-        inputs = {
-            name: keras.Input((None,), dtype="int32", name=name) for name in input_names(config)
-        }
+        inputs = id_inputs(config)
         mask = AttentionMask(dtype=dtype, name="attention_mask")(inputs["padding_mask"])
         hidden = embeddings(**inputs)
         taps = {name: [] for name in TAPS}
@@ -181,7 +123,7 @@ class Backbone(Adaptable, IdsModel):
         self.trainable = trainable
         self.embeddings = embeddings
         self.encoder_layers = encoder_layers
-        self._unflatten = unflatten
+        self.unflatten = unflatten
         self._taps = taps
 
         # === What `Adaptable` does to it ===
@@ -208,7 +150,7 @@ class Backbone(Adaptable, IdsModel):
                 raise ValueError(f"a tap must be one of {', '.join(TAPS)}; got {name!r}.")
             tensors = list(self._taps[name])
             if name == "hidden_states":
-                tensors = [self._unflatten(x, self.input["token_ids"]) for x in tensors]
+                tensors = [self.unflatten(x, self.input["token_ids"]) for x in tensors]
             outputs[name] = tensors
         tapped = IdsModel(inputs=self.input, outputs=outputs, name=f"{self.name}_tapped")
         tapped.max_sequence_length = self.max_sequence_length
@@ -239,25 +181,27 @@ class Backbone(Adaptable, IdsModel):
         >>> outputs["sequence_output"].shape, outputs["pooled_output"].shape
         (TensorShape([1, 7, 20]), TensorShape([1, 2, 20]))
         """
-        if num_texts is not None and not self.config.pooler:
-            raise ValueError("this backbone has no pooler; use packed() without num_texts.")
-        inputs = {
-            name: keras.Input((None,), dtype="int32", name=name)
-            for name in input_names(self.config)
-        }
-        dtype = self.dtype_policy
-        mask = PackedAttentionMask(dtype=dtype, name="packed_mask")(inputs["padding_mask"])
-        hidden = self.embeddings(**inputs, packed=True)
-        for index in self.config.layer_schedule:
-            hidden = self.encoder_layers[index](hidden, mask)["hidden_state"]
-        outputs = {"sequence_output": self._unflatten(hidden, inputs["token_ids"])}
-        if num_texts is not None:
-            first = FirstTokens(num_texts, dtype=dtype, name="first_tokens")
-            first = first(outputs["sequence_output"], inputs["padding_mask"])
-            outputs["pooled_output"] = self.get_layer("pooler")(first)
-        packed = IdsModel(inputs=inputs, outputs=outputs, name=f"{self.name}_packed")
-        packed.max_sequence_length = self.max_sequence_length
-        return packed
+        return row_layouts.packed(self, num_texts)
+
+    def without_padding(self):
+        """Return a `keras.Model` on the same variables that runs real tokens alone.
+
+        All layers but attention work on the rows of real tokens (see `layers/real_rows.py`): a
+        batch costs what its tokens cost, not what its longest text does. Real tokens, and the
+        first token of every text, get the vectors that the backbone itself gives; padding gets
+        zeros. How many rows there are is known when it runs: not for XLA, nor for JAX.
+
+        Returns:
+            A model with the backbone's inputs and outputs.
+
+        Example:
+        >>> model = Backbone.from_preset("bert_toy").without_padding()
+        >>> outputs = model({"token_ids": np.array([[2, 7, 3], [2, 3, 0]]),
+        ...                  "padding_mask": np.array([[1, 1, 1], [1, 1, 0]])})
+        >>> outputs["sequence_output"].shape, float(outputs["sequence_output"][1, 2, 0])
+        (TensorShape([2, 3, 20]), 0.0)
+        """
+        return row_layouts.without_padding(self)
 
     @classmethod
     def from_preset(cls, source, load_weights=True, dtype=None, format=None):
@@ -318,12 +262,6 @@ class Backbone(Adaptable, IdsModel):
             quantization.quantize(backbone, quantized)
         freeze(backbone, frozen)
         return backbone
-
-
-def input_names(config):
-    """Return the names of a backbone's inputs."""
-    names = ["token_ids", "padding_mask"]
-    return [*names, "segment_ids"] if config.num_segments else names
 
 
 def truncated_normal(config):

@@ -1,8 +1,11 @@
 """Between models and checkpoints: weights by path, in and out, every one exactly once."""
 
 import numpy as np
+from keras import ops
 
 from bertzoo import checkpoints
+
+PART_BYTES = 2**22
 
 
 def weights_of(model):
@@ -39,7 +42,26 @@ def load_weights(model, checkpoint, parts=None):
         weights = {path: w for path, w in weights.items() if part_of(path) in parts}
     shapes = {path: tuple(weight.shape) for path, weight in weights.items()}
     for path, array in checkpoint.weights(shapes):
-        weights[path].assign(array)
+        assign(weights[path], array)
+
+
+def assign(weight, array):
+    """Give a `keras.Variable` the values of an array.
+
+    TensorFlow's own assignment holds two copies of the array for a moment, which for a table of
+    words is half of a small model; parts of it are written in place.
+    """
+    # Not the variables of a strategy, which are several in one.
+    is_plain = type(weight.value).__name__ == "ResourceVariable"
+    if array.nbytes <= PART_BYTES or array.ndim == 0 or not is_plain:
+        weight.assign(array)
+        return
+    if tuple(array.shape) != tuple(weight.shape):
+        raise ValueError(f"{weight.path} has the shape {weight.shape}; got {array.shape}.")
+    rows = max(1, PART_BYTES * len(array) // array.nbytes)
+    for start in range(0, len(array), rows):
+        part = ops.convert_to_tensor(array[start : start + rows], dtype=weight.dtype)
+        weight.value[start : start + rows].assign(part)
 
 
 def part_of(path):

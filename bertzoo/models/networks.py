@@ -77,17 +77,36 @@ class Network(Adaptable, IdsModel):
         >>> sorted(network.tap("value")({"token_ids": np.array([[2, 7, 9, 3]])}))
         ['end_logits', 'pooled_output', 'sequence_output', 'start_logits', 'value']
         """
-        ids = {name: self.input[name] for name in self.backbone.input}
-        outputs = self.backbone.tap(*names)(ids)
-        # A list: Keras wants the keys of a dict to be the names of inner tensors.
-        inner = [*self.input.values(), *self._encoded.values()]
-        head = keras.Model(inner, self.output, name=f"{self.name}_head")
-        found = head([*self.input.values(), *(outputs[name] for name in self._encoded)])
+        outputs, found = self._on(self.backbone.tap(*names))
         if not isinstance(found, dict):
             found = {"embedding" if self.head.kind == "text_embedder" else "logits": found}
         tapped = IdsModel(self.input, {**outputs, **found}, name=f"{self.name}_tapped")
         tapped.max_sequence_length = self.max_sequence_length
         return tapped
+
+    def without_padding(self):
+        """Return a `keras.Model` on the same variables that runs real tokens alone.
+
+        See `Backbone.without_padding`. The output is the network's own, but at padding.
+
+        Example:
+        >>> network = Network(Backbone.from_preset("bert_toy"), HeadConfig("text_embedder"))
+        >>> ids = {"token_ids": np.array([[2, 7, 3, 0]]), "padding_mask": np.array([[1, 1, 1, 0]])}
+        >>> np.allclose(network.without_padding()(ids), network(ids), atol=1e-5)
+        True
+        """
+        _, found = self._on(self.backbone.without_padding())
+        model = IdsModel(self.input, found, name=f"{self.name}_without_padding")
+        model.max_sequence_length = self.max_sequence_length
+        return model
+
+    def _on(self, backbone):
+        """Return the outputs of another layout of the backbone, and this head's on them."""
+        outputs = backbone({name: self.input[name] for name in self.backbone.input})
+        # A list: Keras wants the keys of a dict to be the names of inner tensors.
+        inner = [*self.input.values(), *self._encoded.values()]
+        head = keras.Model(inner, self.output, name=f"{self.name}_head")
+        return outputs, head([*self.input.values(), *(outputs[name] for name in self._encoded)])
 
     def get_config(self):
         """Return what `from_config` needs; weights are not in it."""

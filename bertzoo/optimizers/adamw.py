@@ -66,7 +66,8 @@ class AdamW(ByPathOptimizer):
     def _apply_update(self, index, gradient, variable, rate, beta_1, beta_2):
         decay = self._decays[index]
         if decay:
-            self.assign_sub(variable, rate * decay * variable)
+            # Assigned, not subtracted: 2 passes over the array in the place of 5.
+            self.assign(variable, variable * (1.0 - rate * decay))
         if self._can_fuse(variable):
             self._fused(index, gradient, variable, rate, beta_1, beta_2)
         else:

@@ -56,15 +56,18 @@ def run(saved_model, runs, server="2.20", core=None):
         ],
     }
     # Isolated: neither PYTHONPATH nor the user's packages; probe.py is a file that needs nothing.
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", probe.__file__],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        timeout=TIMEOUT,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", probe.__file__],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ProbeError(f"the C API process has not answered within {TIMEOUT} s") from None
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]

@@ -20,6 +20,8 @@ SAMPLE_TEXTS = (
     b"A good film, was it not? [MASK]",
     b"\xff\xfe \xc3\xa9t\xc3\xa9 \x00 \xe4\xb8\xad\xe6\x96\x87",
 )
+# As `signatures.INPUT_NAMES` has them.
+SEGMENT_NAMES = ("segment_ids", "token_type_ids", "input_type_ids")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,10 +188,11 @@ def _sample_runs(graph):
     """Return (what, arrays by tensor, tensors by output) for batches of 2 and of 0."""
     runs = []
     for name, signature in graph.signatures.items():
-        infos = [*signature.inputs.values(), *signature.outputs.values()]
-        if any(not info.tensor or info.dtype not in graph_file.REST_TYPES for info in infos[:1]):
+        if not all(map(_is_readable, signature.inputs.values())):
+            continue  # it is named already
+        outputs = {k: info.tensor for k, info in signature.outputs.items() if _is_readable(info)}
+        if not outputs:
             continue
-        outputs = {key: info.tensor for key, info in signature.outputs.items() if info.tensor}
         for batch in (2, 0):
             feeds = {
                 info.tensor: _sample(key, info, batch) for key, info in signature.inputs.items()
@@ -198,15 +201,28 @@ def _sample_runs(graph):
     return runs
 
 
+def _is_readable(info):
+    return bool(info.tensor) and info.dtype in graph_file.REST_TYPES
+
+
 def _sample(key, info, batch):
     shape = [batch, *(4 if dim is None else dim for dim in (info.shape or (None,))[1:])]
     if info.dtype != "DT_STRING":
-        return np.ones(shape, graph_file.REST_TYPES[info.dtype])
+        return sample_numbers(key, shape, graph_file.REST_TYPES[info.dtype])
     array = np.empty(shape, dtype=object)
     rows = [example(text) if key == "inputs" else text for text in SAMPLE_TEXTS]
     for row in range(batch):
         array[row] = rows[row]
     return array
+
+
+def sample_numbers(key, shape, dtype=np.int32):
+    """Return ones, which are in every vocabulary; zeros for segments, where one may be all.
+
+    >>> sample_numbers("token_ids", (1, 2)), sample_numbers("segment_ids", (1, 2))
+    (array([[1, 1]], dtype=int32), array([[0, 0]], dtype=int32))
+    """
+    return np.full(shape, 0 if key in SEGMENT_NAMES else 1, dtype)
 
 
 def example(text):
@@ -246,7 +262,9 @@ def _warm_up_requests(folder, graph):
         problems += wrong
         if not wrong:
             feeds = {signature.inputs[key].tensor: value for key, value in request.inputs.items()}
-            outputs = {key: info.tensor for key, info in signature.outputs.items()}
+            outputs = {
+                key: info.tensor for key, info in signature.outputs.items() if _is_readable(info)
+            }
             runs.append((what, feeds, outputs))
     return runs, problems
 

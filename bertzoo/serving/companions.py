@@ -190,7 +190,7 @@ def _parity_column(key, texts):
 
 def _warm_up_value(spec, batch, length, text):
     if spec.dtype.name != "string":
-        return np.ones((batch, length), dtype=np.int32)
+        return check.sample_numbers(spec.name, (batch, length))
     value = np.empty((batch, 2) if spec.name == "choices" else batch, dtype=object)
     value[:] = check.example(text) if spec.name == "inputs" else text
     return value

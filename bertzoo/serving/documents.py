@@ -4,6 +4,7 @@ import json
 
 # Where the container has the folder of the model.
 INSIDE = "/models"
+_TEXT, _SECOND = "The film was great.", "I liked it."
 
 
 def settings(name):
@@ -28,12 +29,10 @@ def readme(name, version, manifest):
         manifest: Of that version.
     """
     signatures = manifest["signatures"]
-    inputs = signatures["serving_default"]["inputs"]
-    is_mask = "fill_token" in signatures["serving_default"]["outputs"]
-    text = "Paris is the [MASK] of France." if is_mask else "The film was great."
-    texts = {key: [text, "No."] if key == "choices" else text for key in sorted(inputs)}
+    mask = next(iter(manifest["tasks"].values()))["mask_token"]
+    texts = _sample_texts(signatures["serving_default"], mask)
     # A single input may stand alone in a row.
-    row = text if len(texts) == 1 else texts
+    row = texts["text"] if len(texts) == 1 else texts
     table = "\n".join(
         f"| `{signature}` | {_cells(tensors['inputs'])} | {_cells(tensors['outputs'])} |"
         for signature, tensors in signatures.items()
@@ -45,7 +44,7 @@ def readme(name, version, manifest):
         tensorflow=manifest["tensorflow"],
         table=table,
         instances=json.dumps({"instances": [row]}),
-        examples=_examples(signatures, texts, name),
+        examples=_examples(manifest, name),
         inside=INSIDE,
         grpc="\n".join(
             f'request.inputs["{key}"].CopyFrom(tf.make_tensor_proto([{value!r}]))'
@@ -54,17 +53,38 @@ def readme(name, version, manifest):
     )
 
 
+def _sample_texts(signature, mask):
+    """Return something worth asking as each input of a signature."""
+    samples = {"text": _TEXT, "text_pair": _SECOND, "choices": ["I liked it.", "It rained."]}
+    if "fill_token" in signature["outputs"]:
+        samples["text"] = f"Paris is the {mask} of France."
+    elif "entity_text" in signature["outputs"]:
+        samples["text"] = "Marie Curie was born in Warsaw."
+    elif "answer" in signature["outputs"]:
+        samples |= {"text": "Where is the cat?", "text_pair": "The cat sat on a mat in Paris."}
+    return {key: samples[key] for key in sorted(signature["inputs"])}
+
+
 def _cells(tensors):
     return "<br>".join(f"`{key}` {spelled}" for key, spelled in tensors.items())
 
 
-def _examples(signatures, texts, name):
+def _examples(manifest, name):
     found = []
     for verb in ("classify", "regress"):
-        if verb in signatures:
-            body = json.dumps({"signature_name": verb, "examples": [texts]})
+        if verb in manifest["signatures"]:
+            # Of the first task that can, which need not be the default.
+            kinds = [task for task in manifest["tasks"].values() if _has_api(task, verb)]
+            example = {"text": _TEXT, "text_pair": _SECOND} if kinds[0]["pair"] else {"text": _TEXT}
+            body = json.dumps({"signature_name": verb, "examples": [example]})
             found.append(f"curl -d '{body}' \\\n  http://localhost:8501/v1/models/{name}:{verb}")
     return "\n".join(found)
+
+
+def _has_api(task, verb):
+    return task["kind"] == "text_classifier" and (task["problem"] == "regression") == (
+        verb == "regress"
+    )
 
 
 def _models_config(name):

@@ -69,7 +69,8 @@ class ModelFolder:
         self.name = self.directory.resolve().name
         self.labels = dict(labels or {})
         self.loaded = {}
-        self.failed = {}
+        self.failed = {}  # version to why
+        self._stamps = {}  # failed version to what its folder was like
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._watcher = None
@@ -89,20 +90,32 @@ class ModelFolder:
         with self._lock:
             present = versions.versions(self.directory)
             wanted = {number for number in self.labels.values() if number in present}
+            # One that has changed, as a copy that was not whole, gets another chance.
+            self.failed = {
+                n: w for n, w in self.failed.items() if self._stamps[n] == self._stamp(n)
+            }
             fresh = [number for number in present if number not in self.failed]
             wanted |= set(fresh[-1:])
             for number in sorted(wanted - set(self.loaded)):
+                stamp = self._stamp(number)
                 try:
                     version = load_version(self.directory / str(number), number)
                 except Exception as error:  # a SavedModel may raise anything
                     LOG.warning("version %d cannot be loaded: %s", number, error)
-                    self.failed[number] = str(error).splitlines()[0] if str(error) else repr(error)
+                    self._stamps[number] = stamp
+                    why = str(error).splitlines()[0] if str(error) else repr(error)
+                    self.failed = {**self.failed, number: why}
                 else:
                     self.loaded = {**self.loaded, number: version}
             newest = max(set(self.loaded) & set(present), default=None)
             # The last one stays even if its folder is gone: requests go on.
             keep = (wanted | {newest}) if newest is not None else set(self.loaded)
             self.loaded = {number: v for number, v in self.loaded.items() if number in keep}
+
+    def _stamp(self, number):
+        """Return what changes while a version's folder is written."""
+        files = (self.directory / str(number)).rglob("*")
+        return sorted((str(file), *_size_and_time(file)) for file in files)
 
     def watch(self, seconds=1.0):
         """Refresh every `seconds` until `close`."""
@@ -137,6 +150,14 @@ class ModelFolder:
                 404, f"version {version} of model {self.name} is not loaded; {sorted(loaded)} are"
             )
         return loaded[version]
+
+
+def _size_and_time(file):
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_size, found.st_mtime_ns)
 
 
 def load_version(folder, number):

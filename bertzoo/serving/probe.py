@@ -48,7 +48,8 @@ class TensorFlow:
     """The functions of the C API that are used here.
 
     Args:
-        core: Folder with libtensorflow_framework.so.2 and libtensorflow_cc.so.2.
+        core: Folder with libtensorflow_framework.so.2 and libtensorflow_cc.so.2 (on macOS,
+            `.2.dylib`).
     """
 
     POINTERS = ("TF_NewStatus", "TF_NewSessionOptions", "TF_NewGraph", "TF_NewBuffer",
@@ -56,8 +57,9 @@ class TensorFlow:
                 "TF_AllocateTensor", "TF_TensorData", "TF_StringGetDataPointer")  # fmt: skip
 
     def __init__(self, core):
-        ctypes.CDLL(f"{core}/libtensorflow_framework.so.2", ctypes.RTLD_GLOBAL)
-        self.c = ctypes.CDLL(f"{core}/libtensorflow_cc.so.2", ctypes.RTLD_GLOBAL)
+        ending = "2.dylib" if sys.platform == "darwin" else "so.2"
+        ctypes.CDLL(f"{core}/libtensorflow_framework.{ending}", ctypes.RTLD_GLOBAL)
+        self.c = ctypes.CDLL(f"{core}/libtensorflow_cc.{ending}", ctypes.RTLD_GLOBAL)
         for name in self.POINTERS:
             getattr(self.c, name).restype = ctypes.c_void_p
         for name in ("TF_Version", "TF_Message"):

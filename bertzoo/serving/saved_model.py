@@ -193,9 +193,18 @@ def on_one_encoder(tasks):
             for path, weight in loading.weights_of(task.network).items():
                 if path not in ours:
                     weights[path].assign(weight)
-            task = type(task)(network, task.preprocessor)
+            task = _with_network(task, network)
         shared[name] = task
     return shared
+
+
+def _with_network(task, network):
+    """Return a task on another network, with what it has beside one: its origin, its windows."""
+    made = type(task)(network, task.preprocessor)
+    made._info = dict(task._info)
+    if getattr(task, "windows", None):
+        made.windows = task.windows
+    return made
 
 
 def _encoder_weights(task):
@@ -213,9 +222,11 @@ def _digest(network):
 def _facts(task, is_pair):
     return {
         "kind": task.head_kind,
+        "problem": getattr(task, "problem", None),
         "origin": dict(task._info),
         "weights_sha256": _digest(task.network),
         "labels": None if task.labels is None else list(task.labels),
+        "mask_token": task.tokenizer.config.mask_token,
         "pair": is_pair or task.head_kind in PAIRED_KINDS,
         "sequence_length": task.preprocessor.sequence_length,
         "padding": task.preprocessor.padding,

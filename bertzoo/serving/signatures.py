@@ -119,7 +119,7 @@ def ids_outputs(task, features):
     """
     if task.head_kind == "masked_lm":
         return task.fills_of_ids(features)
-    outputs = task.network(features, training=False)
+    outputs = task.run_network(features, training=False)
     if task.head_kind in ("text_embedder", "text_classifier"):
         return task.answers(outputs)
     if isinstance(outputs, dict):

@@ -126,7 +126,7 @@ class MaskedLM(Task):
         rows = tf.RaggedTensor.from_row_lengths(tf.cast(places, tf.int32), counts, validate=False)
         positions = rows.to_tensor()  # (B, P)
         weights = tf.sequence_mask(counts, tf.shape(positions)[1], dtype=tf.int32)
-        logits = self.network({**features, "mask_positions": positions}, training=False)
+        logits = self.run_network({**features, "mask_positions": positions}, training=False)
         with tf.device("CPU:0"):  # strings
             return best_fills(logits, weights, tf.constant(self.tokenizer.vocabulary), top_k)
 

@@ -114,9 +114,9 @@ class MultipleChoice(Task):
     def call(self, inputs, training=None):
         """Return logits `[B, K]` of ids `[B, K, T]`, or scores `[R]` of rows `[R, T]`."""
         if len(inputs["token_ids"].shape) == 2:
-            return self.network(inputs, training=training)
+            return self.run_network(inputs, training=training)
         rows, size = groups.flat_features(inputs)
-        return ops.reshape(self.network(rows, training=training), (-1, size))
+        return ops.reshape(self.run_network(rows, training=training), (-1, size))
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Return logits `[N, K]` of texts with choices, or of ids `[N, K, T]`."""
@@ -163,7 +163,7 @@ class MultipleChoice(Task):
         first = tf.reshape(tf.repeat(text[:, None], size, axis=1), [-1])  # (B * K,)
         self._need_strings()
         features, cut = self.preprocessor.preprocess_whole(first, tf.reshape(choices, [-1]))
-        scores = tf.reshape(self.network(features, training=False), tf.shape(choices))
+        scores = tf.reshape(self.run_network(features, training=False), tf.shape(choices))
         truncated = tf.reduce_max(tf.reshape(cut, tf.shape(choices)), axis=1)
         return {**self.answers(scores), "truncated": truncated}
 

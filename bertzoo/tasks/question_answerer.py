@@ -255,7 +255,7 @@ class QuestionAnswerer(Windowed, Task):
         question, context = (tf.convert_to_tensor(t, "string") for t in (text, text_pair))
         context = offsets.drop_invalid_bytes(context)
         windows = self.preprocessor.windows(context, question)
-        logits = self.network(windows.features, training=False)
+        logits = self.run_network(windows.features, training=False)
         return self._decode(logits, windows, context, self.null_threshold)
 
     # === Inside ===

@@ -11,7 +11,7 @@ from bertzoo.models.adapting import Adaptable, state_of
 from bertzoo.preprocessing import bucketing
 from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
 from bertzoo.preprocessing.texts import is_ids, read_texts
-from bertzoo.tasks import datasets
+from bertzoo.tasks import datasets, padding
 from bertzoo.tasks.labels import AnyLabels, named_label_errors
 
 # B batch  T length  N texts
@@ -51,6 +51,7 @@ class Task(Adaptable, keras.Model):
         self.preprocessor = preprocessor
         self.built = True
         self._info = {}
+        self.unpadded = None  # of `padding.network_to_run`
         self._traced = None
         self._seen = state_of(network.backbone)
         self._no_strings = "it was made without a preprocessor"
@@ -189,11 +190,16 @@ class Task(Adaptable, keras.Model):
                 f"a call takes a dict of ids with `token_ids`; got {type(inputs).__name__}. "
                 "Texts go to predict, or through .preprocessor first."
             )
+        padding.network_to_run(self, inputs)  # made here: in a call, Keras would bake `training` in
         return super().__call__(inputs, *args, **kwargs)
 
     def call(self, inputs, training=None):
         """Return the network's output."""
-        return self.network(inputs, training=training)
+        return self.run_network(inputs, training=training)
+
+    def run_network(self, inputs, training=None):
+        """Return the network's output for ids `[B, T]`; padding is left out where that can be."""
+        return padding.network_to_run(self, inputs)(inputs, training=training)
 
     def fit(
         self,
@@ -318,7 +324,7 @@ class Task(Adaptable, keras.Model):
         text, text_pair = (None if t is None else tf.convert_to_tensor(t, "string")
                            for t in (text, text_pair))  # fmt: skip
         features, truncated = self.preprocessor.preprocess_whole(text, text_pair)
-        answers = self.answers(self.network(features, training=False))
+        answers = self.answers(self.run_network(features, training=False))
         return {**answers, "truncated": truncated}
 
     def answers(self, outputs):

@@ -258,7 +258,7 @@ class TextClassifier(Task):
         self._need_strings()
         text = tf.convert_to_tensor(text, "string")
         cut = self.preprocessor.windows(text)
-        logits = self.network(cut.features, training=False)  # (W, C)
+        logits = self.run_network(cut.features, training=False)  # (W, C)
         pooled = pool_windows(logits, cut.text_index, tf.size(text), self.windows, self.problem)
         return {**self.answers(pooled), "truncated": tf.zeros_like(text, "int32")}
 

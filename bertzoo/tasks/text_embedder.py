@@ -132,9 +132,9 @@ class TextEmbedder(Task):
     def call(self, inputs, training=None):
         """Return vectors `[B, D]` of ids `[B, T]`, or `[B, G, D]` of ids `[B, G, T]`."""
         if len(inputs["token_ids"].shape) == 2:
-            return self.network(inputs, training=training)
+            return self.run_network(inputs, training=training)
         rows, size = groups.flat_features(inputs)
-        vectors = self.network(rows, training=training)
+        vectors = self.run_network(rows, training=training)
         return ops.reshape(vectors, (-1, size, vectors.shape[-1]))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

@@ -230,7 +230,7 @@ class TokenClassifier(Windowed, Task):
             raise ValueError("entities are found in texts, not in pairs of texts.")
         self._need_graph()
         windows, words = self.preprocessor.word_windows(tf.convert_to_tensor(text, "string"))
-        logits = self.network(windows.features, training=False)
+        logits = self.run_network(windows.features, training=False)
         return self._decode(logits, windows, words, aggregation)[2]
 
     # === Inside ===

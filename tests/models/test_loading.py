@@ -3,12 +3,14 @@
 import hashlib
 import json
 
+import keras
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from bertzoo.checkpoints import open_checkpoint, write_preset
 from bertzoo.config import BackboneConfig, HeadConfig
+from bertzoo.models import loading
 from bertzoo.models.backbone import Backbone
 from bertzoo.models.loading import load_weights, weights_of
 from bertzoo.models.networks import network_from_preset
@@ -234,3 +236,16 @@ def test_a_preset_whose_files_are_not_here_says_where_to_get_them(monkeypatch, t
     with pytest.raises(ValueError, match="bert_l2_h128_en_uncased") as error:
         Backbone.from_preset("bert_l2_h128_en_uncased")
     assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_large_weight_is_filled_part_by_part(dtype, monkeypatch):
+    monkeypatch.setattr(loading, "PART_BYTES", 100)
+    values = np.random.default_rng(0).normal(size=(17, 3)).astype("float32")
+    weight = keras.Variable(np.zeros((17, 3)), dtype=dtype)
+    whole = []
+    monkeypatch.setattr(keras.Variable, "assign", lambda *arguments: whole.append(arguments))
+    loading.assign(weight, values)
+    assert not whole  # 17 rows of 12 bytes, 8 at a time
+    expected = values.astype(weight.numpy().dtype)
+    np.testing.assert_array_equal(weight.numpy(), expected)

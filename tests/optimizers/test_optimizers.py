@@ -266,3 +266,23 @@ def test_a_compiled_step_uses_one_fused_operation_a_variable():
     step = tf.function(lambda: optimizer.apply([tf.ones((2, 3))]))
     kinds = [node.type for node in step.get_concrete_function().graph.get_operations()]
     assert kinds.count("ResourceApplyAdam") == 1
+
+
+@pytest.mark.parametrize("clip", [{"global_clipnorm": 0.5}, {"clipnorm": 0.5}, {"clipvalue": 0.1}])
+def test_clipping_is_that_of_keras(clip):
+    gradients = [tf.constant(np.linspace(-1.0, 2.0, size), "float32") for size in (5, 9)]
+    for scale in (1.0, 0.01):  # the second is below the limit
+        scaled = [gradient * scale for gradient in gradients]
+        ours = AdamW(0.1, **clip)._clip_gradients(scaled)
+        theirs = keras.optimizers.AdamW(0.1, **clip)._clip_gradients(scaled)
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_repeated_rows_count_once_in_the_norm():
+    """Where Keras's own clipping takes the norm of the slices before they are added up."""
+    slices = tf.IndexedSlices(tf.constant([[3.0, 4.0], [3.0, 4.0]]), tf.constant([1, 1]), [3, 2])
+    (clipped,) = AdamW(global_clipnorm=5.0)._clip_gradients([slices])
+    np.testing.assert_allclose(clipped, [[0, 0], [3, 4], [0, 0]], rtol=1e-6)
+    (theirs,) = keras.optimizers.AdamW(global_clipnorm=5.0)._clip_gradients([slices])
+    assert np.abs(tf.convert_to_tensor(theirs) - clipped.numpy()).max() > 0.1

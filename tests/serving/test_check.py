@@ -74,40 +74,77 @@ def compiled(x):
     return {"y": tf.function(lambda v: v * 2, jit_compile=True)(x)}
 
 
-CASES = {
+def strings():
+    return [tf.TensorSpec([None], tf.string, name="text")]
+
+
+# What is wrong -> a function, its inputs and its signature's name. One file has all of a table, as
+# each file costs a process.
+READ = {
     "no server runs the op EagerPyFunc: it calls Python": (python_call, numbers()),
     "must be compiled by XLA": (compiled, numbers()),
-    "output y of signature serving_default is DT_BFLOAT16": (
-        lambda x: {"y": tf.cast(x, tf.bfloat16)}, numbers()),
-    "output y of signature serving_default is DT_HALF": (
-        lambda x: {"y": tf.cast(x, tf.float16)}, numbers()),
-    "output output_0 of signature serving_default has a made-up name": (lambda x: x * 2, numbers()),
-    "input keras_tensor of signature serving_default has a made-up name": (
-        lambda x: {"y": x}, numbers("keras_tensor")),
-    "input args_0 of signature serving_default has a made-up name": (
-        lambda x: {"y": x}, numbers("args_0")),
-    "gives y of shape []: its first dimension is not the batch": (
-        lambda x: {"y": tf.reduce_sum(x)}, numbers()),
-    "gives y of shape [5]": (lambda x: {"y": tf.concat([x, tf.ones(3)], 0)}, numbers()),
-    "input x of signature serving_default has the shape [2]": (
-        lambda x: {"y": x}, [tf.TensorSpec([2], tf.float32, name="x")]),
-    "gives y with numbers that are not finite": (lambda x: {"y": x / 0.0}, numbers()),
-    "gives y with strings that are not UTF-8": (
-        lambda text: {"y": text}, [tf.TensorSpec([None], tf.string, name="text")]),
-    "on a batch of 0 fails": (
-        lambda x: {"y": x + x[0]}, numbers()),
+    "output y of signature small is DT_BFLOAT16": (
+        lambda x: {"y": tf.cast(x, tf.bfloat16)}, numbers(), "small"),
+    "output y of signature half is DT_HALF": (
+        lambda x: {"y": tf.cast(x, tf.float16)}, numbers(), "half"),
+    "output output_0 of signature unnamed has a made-up name": (
+        lambda x: x * 2, numbers(), "unnamed"),
+    "input keras_tensor of signature of_keras has a made-up name": (
+        lambda x: {"y": x}, numbers("keras_tensor"), "of_keras"),
+    "input args_0 of signature of_python has a made-up name": (
+        lambda x: {"y": x}, numbers("args_0"), "of_python"),
+    "input x of signature closed has the shape [2]": (
+        lambda x: {"y": x}, [tf.TensorSpec([2], tf.float32, name="x")], "closed"),
 }  # fmt: skip
+RUN = {
+    "signature scalar on a batch of 2 gives y of shape []: its first dimension is not the batch": (
+        lambda x: {"y": tf.reduce_sum(x)}, numbers(), "scalar"),
+    "signature longer on a batch of 2 gives y of shape [5]": (
+        lambda x: {"y": tf.concat([x, tf.ones(3)], 0)}, numbers(), "longer"),
+    "signature divided on a batch of 2 gives y with numbers that are not finite": (
+        lambda x: {"y": x / 0.0}, numbers(), "divided"),
+    "signature echo on a batch of 2 gives y with strings that are not UTF-8": (
+        lambda text: {"y": text}, strings(), "echo"),
+    "signature first on a batch of 0 fails": (lambda x: {"y": x + x[0]}, numbers(), "first"),
+}  # fmt: skip
+# Bytes may be anything where the name says so.
+FINE = {"bytes": (lambda text: {"y_bytes": text}, strings(), "bytes"),
+        "double": (lambda x: {"y": 2 * x}, numbers(), "double")}  # fmt: skip
 
 
-@pytest.mark.parametrize("expected", CASES)
-def test_what_no_server_takes_is_named(tmp_path, expected):
-    function, specs = CASES[expected]
-    assert expected in problems(save(tmp_path / "m", function, specs))
+def save_all(folder, table):
+    signatures = {
+        (name[0] if name else f"signature_{number}"): tf.function(run, input_signature=specs)
+        for number, (run, specs, *name) in enumerate(table.values())
+    }
+    tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
+    return folder
 
 
-def test_bytes_may_be_anything_where_the_name_says_so(tmp_path):
-    specs = [tf.TensorSpec([None], tf.string, name="text")]
-    assert problems(save(tmp_path / "m", lambda text: {"y_bytes": text}, specs)) == ""
+@pytest.fixture(scope="module")
+def read_problems(tmp_path_factory):
+    return problems(save_all(tmp_path_factory.mktemp("read"), READ | FINE))
+
+
+@pytest.fixture(scope="module")
+def run_problems(tmp_path_factory):
+    return problems(save_all(tmp_path_factory.mktemp("run"), RUN | FINE))
+
+
+@pytest.mark.parametrize("expected", READ)
+def test_what_no_server_takes_is_read_from_the_graph(read_problems, expected):
+    assert expected in read_problems
+
+
+@pytest.mark.parametrize("expected", RUN)
+def test_what_no_server_answers_is_found_by_running_it(run_problems, expected):
+    assert expected in run_problems
+
+
+def test_what_is_fine_is_not_named(read_problems, run_problems):
+    assert not any(f"signature {name}" in read_problems + run_problems for name in FINE)
+    # Nor is said twice what cannot be run: there is nothing left to ask for.
+    assert "signature small on a batch" not in read_problems
 
 
 def test_a_ragged_output_is_named(tmp_path):
@@ -120,26 +157,31 @@ def test_a_ragged_output_is_named(tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("signature", "inputs", "expected"),
-    [
-        ("other", {"x": np.ones(1, "float32")}, "names the signature 'other', which is not there"),
-        ("serving_default", {"z": np.ones(1, "float32")}, "has the inputs ['z']"),
-        ("serving_default", {"x": np.ones(1, "int32")}, "x is int32 [1], and the signature takes"),
-        ("serving_default", {"x": np.ones((1, 1), "float32")}, "x is float32 [1, 1]"),
-        ("serving_default", {"x": -np.ones(1, "float32")}, "warm-up request 0 fails"),
-        ("serving_default", {"x": np.ones(3, "float32")}, ""),
-    ],
-)
-def test_warm_up_requests_that_would_fail_are_named(tmp_path, signature, inputs, expected):
-    def positive(x):
-        tf.debugging.assert_non_negative(x)
-        return {"y": x}
+ONES = {"x": np.ones(1, "float32")}
+WARM_UP = [
+    ("other", ONES, "names the signature 'other', which is not there"),
+    ("serving_default", {"z": np.ones(1, "float32")}, "has the inputs ['z']"),
+    ("serving_default", {"x": np.ones(1, "int32")},
+     ": x is int32 [1], and the signature takes DT_FLOAT [?]"),
+    ("serving_default", {"x": np.ones((1, 1), "float32")}, ": x is float32 [1, 1]"),
+    ("serving_default", {"x": -np.ones(1, "float32")}, "fails"),
+]  # fmt: skip
 
+
+def positive(x):
+    tf.debugging.assert_non_negative(x)
+    return {"y": x}
+
+
+def test_warm_up_requests_that_would_fail_are_named(tmp_path):
     folder = save(tmp_path / "m", positive, numbers())
-    warm_up.write(folder, [warm_up.Request(signature, inputs)])
-    found = problems(folder)
-    assert expected in found if expected else found == ""
+    fine = warm_up.Request("serving_default", {"x": np.ones(3, "float32")})
+    requests = [warm_up.Request(signature, inputs) for signature, inputs, _ in WARM_UP]
+    warm_up.write(folder, [*requests, fine])
+    found = check.check_servable(folder).problems
+    assert len(found) == len(WARM_UP), "the last one works"
+    for number, (_, _, expected) in enumerate(WARM_UP):
+        assert any(f"warm-up request {number}" in line and expected in line for line in found)
 
 
 def test_too_many_warm_up_requests_are_not_written(tmp_path):

@@ -101,3 +101,33 @@ def test_a_string_that_differs_is_refused():
         companions.largest_differences(expected, [{"outputs": {"t:0": np.array([b"b"], object)}}])
     with pytest.raises(ValueError, match="signature s fails: no kernel"):
         companions.largest_differences(expected, [{"error": "no kernel"}])
+
+
+def manifest_of(outputs, inputs=("text",), **more):
+    task = {"kind": "masked_lm", "problem": None, "pair": False, "mask_token": "<mask>"}
+    signature = {"inputs": dict.fromkeys(inputs, "DT_STRING [?]"),
+                 "outputs": dict.fromkeys(outputs, "DT_FLOAT [?]")}  # fmt: skip
+    manifest = {"server": "2.13", "tensorflow": "2.20.0", "tasks": {"first": task},
+                "signatures": {"serving_default": signature}}  # fmt: skip
+    for key, value in more.items():
+        manifest[key] = manifest[key] | value
+    return manifest
+
+
+def bodies_of(manifest):
+    return [json.loads(body) for body in re.findall(
+        r"curl -d '(.*)' ", documents.readme("m", "1", manifest))]  # fmt: skip
+
+
+def test_the_readme_asks_what_the_task_answers():
+    (body,) = bodies_of(manifest_of(["fill_token"]))
+    assert body == {"instances": ["Paris is the <mask> of France."]}
+    (body,) = bodies_of(manifest_of(["answer"], ("text", "text_pair")))
+    assert set(body["instances"][0]) == {"text", "text_pair"}
+    (body,) = bodies_of(manifest_of(["choice"], ("text", "choices")))
+    assert len(body["instances"][0]["choices"]) == 2
+    # classify is that of the second task, which takes pairs.
+    second = {"kind": "text_classifier", "problem": "single_label", "pair": True}
+    api = {"inputs": {"inputs": "DT_STRING [?]"}, "outputs": {"classes": "", "scores": ""}}
+    manifest = manifest_of(["embedding"], tasks={"second": second}, signatures={"classify": api})
+    assert set(bodies_of(manifest)[1]["examples"][0]) == {"text", "text_pair"}

@@ -152,6 +152,7 @@ def test_weights_are_stored_once(exported, tasks):
     assert numbers == sum(paths.values())
 
 
+@pytest.mark.slow  # test_every_kind.py has the same of one task
 def test_a_fresh_process_with_tensorflow_alone_gives_the_same(exported, signatures):
     program = (
         "import json, sys; import tensorflow as tf, tensorflow_text\n"
@@ -172,6 +173,7 @@ def test_a_fresh_process_with_tensorflow_alone_gives_the_same(exported, signatur
     np.testing.assert_allclose(json.loads(done.stdout.splitlines()[-1]), expected, atol=1e-6)
 
 
+@pytest.mark.slow  # the export itself compares, and test_every_kind.py
 def test_the_c_api_gives_the_same_numbers(exported, signatures):
     graph = graph_file.read(exported)
     default = graph.signatures["serving_default"]
@@ -203,6 +205,21 @@ def test_tasks_loaded_apart_share_the_encoder_if_it_is_the_same(tasks):
     )
     with pytest.raises(ValueError, match="different encoders"):
         saved_model.on_one_encoder({"a": first, "b": other})
+
+
+def test_a_task_that_pools_windows_still_does_on_a_shared_encoder(tasks):
+    first = tasks["sentiment"]
+    backbone = type(first.backbone).from_config(first.backbone.get_config())
+    backbone.set_weights(first.backbone.get_weights())
+    other = type(first).from_backbone(backbone, first.preprocessor, labels=["a", "b"])
+    other.windows = "mean_logits"
+    shared = saved_model.on_one_encoder({"first": first, "other": other})["other"]
+    assert shared.backbone is first.backbone
+    long = ["the cat sat. " * 20 + "a bad film " * 20]
+    np.testing.assert_allclose(
+        shared.predict(long, verbose=0), other.predict(long, verbose=0), atol=1e-6
+    )
+    assert shared.respond(tf.constant(long))["truncated"].numpy().tolist() == [0]
 
 
 @pytest.mark.parametrize(

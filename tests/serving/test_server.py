@@ -342,9 +342,26 @@ def test_a_new_version_takes_over_and_a_broken_one_does_not(tmp_path):
     assert version_of(application) == 10.0
     states = ask_json(application, "/v1/models/m")[1]["model_version_status"]
     assert [(s["version"], s["state"]) for s in states] == [("11", "END"), ("10", "AVAILABLE")]
+    model.refresh()  # nothing has changed: it is not tried again
+    assert model.failed
     shutil.rmtree(tmp_path / "m")
     model.refresh()
     assert version_of(application) == 10.0  # its folder is gone, requests go on
+
+
+def test_a_version_that_was_copied_bit_by_bit_is_loaded_when_it_is_whole(tmp_path):
+    save_constant(tmp_path / "m", 1)
+    model = models.ModelFolder(tmp_path / "m")
+    application = server.Application(model)
+    save_constant(tmp_path / "elsewhere", 2)
+    whole = (tmp_path / "elsewhere" / "2" / "saved_model.pb").read_bytes()
+    (tmp_path / "m" / "2").mkdir()
+    (tmp_path / "m" / "2" / "saved_model.pb").write_bytes(whole[:100])
+    model.refresh()
+    assert version_of(application) == 1.0
+    shutil.copytree(tmp_path / "elsewhere" / "2", tmp_path / "m" / "2", dirs_exist_ok=True)
+    model.refresh()
+    assert version_of(application) == 2.0
 
 
 def test_a_label_keeps_its_version(tmp_path):

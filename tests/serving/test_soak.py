@@ -13,7 +13,7 @@ import time
 import pytest
 
 pytestmark = pytest.mark.slow
-SECONDS = 120
+SECONDS = 180
 # A second process that asks without a pause, and says how often and what went wrong.
 CLIENT = """
 import http.client, json, sys, time

@@ -25,6 +25,15 @@ while True:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(bytes(200_000))
 """
+# Exports the toy until it is killed, and says when the next one begins.
+EXPORTER = """
+import sys
+import bertzoo as bz
+task = bz.TextEmbedder.from_preset("bert_toy")
+while True:
+    print("ready", flush=True)
+    bz.export_saved_model(task, sys.argv[1], warm_up=False)
+"""
 FILES = {"saved_model.pb", "variables/data", "last"}
 
 
@@ -112,6 +121,34 @@ def test_a_writer_killed_at_any_point_leaves_only_whole_versions(tmp_path):
             found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
             assert found == FILES
             assert {(folder / name).stat().st_size for name in FILES} == {200_000}
+
+
+@pytest.mark.slow
+def test_an_export_killed_at_any_point_leaves_only_versions_that_work(tmp_path):
+    from bertzoo.serving import check, companions
+
+    generator = random.Random(7)
+    for _ in range(6):
+        exporter = subprocess.Popen(
+            [sys.executable, "-c", EXPORTER, str(tmp_path / "m")],
+            stdout=subprocess.PIPE,
+            cwd=pathlib.Path(versions.__file__).parents[2],
+        )
+        assert exporter.stdout.readline() == b"ready\n"
+        time.sleep(generator.uniform(0.0, 12.0))
+        os.kill(exporter.pid, signal.SIGKILL)
+        exporter.wait()
+        for number in versions.versions(tmp_path / "m"):
+            folder = tmp_path / "m" / str(number)
+            assert companions.checksums(folder) == {
+                **companions.read_manifest(folder)["sha256"],
+                companions.MANIFEST: companions.checksums(folder)[companions.MANIFEST],
+            }
+    found = versions.versions(tmp_path / "m")
+    assert found, "some exports came to their end"
+    assert check.check_servable(tmp_path / "m" / str(found[-1])).problems == ()
+    left = [path.name for path in (tmp_path / "m").iterdir() if path.is_dir()]
+    assert all(name.isdigit() or name.startswith(".") for name in left)
 
 
 def test_writers_at_once_get_different_numbers(tmp_path):
