@@ -161,7 +161,7 @@ def test_the_manifest_says_whether_rows_are_packed(records, phases):
 
 def test_pairs_are_not_read_from_packed_records(tmp_path, records):
     made = recipe(tmp_path, records, objective="next_sentence")
-    with pytest.raises(ValueError, match="needs records of the mode next_sentence; .* has packed"):
+    with pytest.raises(ValueError, match=r"needs records of the mode next_sentence; .* has packed"):
         made.run()
 
 
