@@ -8,12 +8,6 @@ from bertzoo.losses.table import loss
 # B batch  G all rows of the batch, over all replicas  D width
 
 
-def pairs_of_rows(batch):
-    """Return float32 `[B]`: with how many other texts each is compared."""
-    weights = row_weights(batch)
-    return weights * (ops.sum(_other_rows(batch)) - 1.0)
-
-
 @loss(reads=("embedding",), counts=row_weights)
 def sentence_mse(student, teacher, batch):
     """Squared difference of two vectors, mean over the width (sentence-transformers `MSELoss`)."""
@@ -22,17 +16,17 @@ def sentence_mse(student, teacher, batch):
     return ops.mean(ops.square(one - other), axis=-1)
 
 
-@loss(reads=("embedding",), counts=pairs_of_rows)
+@loss(reads=("embedding",), counts=row_weights, compares_rows=True)
 def sentence_similarity(student, teacher, batch):
     """Squared difference of the cosines between the texts of a batch; widths may differ.
 
-    Every text with every other one. Where student and teacher also have `all_embeddings` `[G, D]`
-    (and the batch `all_row_weights` `[G]`), the other texts are those of all replicas, and the
-    result does not depend on how many there are.
+    Every text with every other one, mean over these. Where student and teacher also have
+    `all_embedding` `[G, D]` (and the batch `all_row_weights` `[G]`), the other texts are those of
+    all replicas, and the result does not depend on how many there are.
     """
     cosines = []
     for model in (student, teacher):
-        own, all_rows = model["embedding"], model.get("all_embeddings", model["embedding"])
+        own, all_rows = model["embedding"], model.get("all_embedding", model["embedding"])
         cosines.append(ops.matmul(_normalized(own), ops.transpose(_normalized(all_rows))))
     others = _other_rows(batch)
     squares = ops.sum(ops.square(cosines[0] - cosines[1]) * others[None, :], axis=1)  # (B,)

@@ -37,6 +37,8 @@ class Loss:
         needs_teacher: Whether it looks at the teacher at all.
         project: Whether the student's hidden states go through a learned projection first,
             where the teacher's are wider or narrower.
+        compares_rows: Whether it compares the rows of a batch with each other; what it then looks
+            at is also there of all replicas' rows, as `all_embedding`.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Loss:
     reads: tuple[str, ...]
     needs_teacher: bool = True
     project: bool = False
+    compares_rows: bool = False
 
     @property
     def options(self):
@@ -88,13 +91,15 @@ class WeightedLoss:
         return self.loss(student, teacher, batch, **self.options)
 
 
-def loss(*, reads, counts, needs_teacher=True, project=False):
+def loss(*, reads, counts, needs_teacher=True, project=False, compares_rows=False):
     """Put a function into the table, under its own name; see `Loss` for the arguments."""
 
     def put(function):
         name = function.__name__
         assert name not in LOSSES, f"two losses are called {name}"
-        LOSSES[name] = Loss(name, function, counts, tuple(reads), needs_teacher, project)
+        LOSSES[name] = Loss(
+            name, function, counts, tuple(reads), needs_teacher, project, compares_rows
+        )
         return function
 
     return put

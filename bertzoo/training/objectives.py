@@ -26,6 +26,8 @@ class Objective:
     coefficients: dict = {}  # noqa: RUF012
     # Pairs of a variable and the one whose value stands in its place.
     tied = ()
+    # Whether it looks at the rows of other replicas, which no function within a function may.
+    gathers = False
 
     @property
     def trainable_variables(self):

@@ -36,6 +36,7 @@ class TrainStep:
         self.clip_norm = clip_norm
         self.seed = seed
         self.variables = objective.trainable_variables
+        self._gathers = objective.gathers and replicas.count > 1
         with replicas.scope():
             optimizer.build(self.variables)
             is_half = any(model.compute_dtype == "float16" for model in objective.models)
@@ -60,7 +61,15 @@ class TrainStep:
             A list of dicts, one a step: `loss`, the terms and metrics of the objective as means,
             `gradient_norm` before clipping, `learning_rate`, and `finite`: 0 where the step
             changed nothing since its gradients were no numbers.
+
+        Raises:
+            ValueError: If an objective that compares the rows of all replicas has them in parts.
         """
+        if accumulation > 1 and self._gathers:
+            raise ValueError(
+                f"a loss of this run compares the rows of all {self.replicas.count} replicas; "
+                f"accumulation must be 1, got {accumulation}."
+            )
         first, count = tf.constant(first, tf.int32), tf.constant(count, tf.int32)
         rows = self._many(iterator, first, count, accumulation)
         return [dict(zip(self._names, map(float, row), strict=True)) for row in rows.numpy()]
@@ -114,9 +123,9 @@ class TrainStep:
         totals = dict(zip(names, totals, strict=True))
         key = keyed_randomness.key_of(self.seed, step, strategy.replica_number())
         scale = 1.0 if self.loss_scale is None else tf.convert_to_tensor(self.loss_scale.scale)
-        measured, gradients = self._backward(
-            batch, totals, key, tf.constant(1.0) * scale, accumulation
-        )
+        # A function within a function cannot reach the other replicas.
+        backward = self._backward_of_parts if self._gathers else self._backward
+        measured, gradients = backward(batch, totals, key, tf.constant(1.0) * scale, accumulation)
 
         gradients = strategy.sum_over_replicas(gradients)
         norm = tf.linalg.global_norm(gradients) / scale

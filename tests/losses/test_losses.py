@@ -248,8 +248,8 @@ def cosine(a, b):
 def test_sentence_similarities_compare_every_text_with_every_other():
     s, t = float64(STUDENT)["embedding"], float64(WIDER)["embedding"]
     terms = [
-        (cosine(s[i], s[j]) - cosine(t[i], t[j])) ** 2
-        for i, j in itertools.permutations(range(B), 2)
+        np.mean([(cosine(s[i], s[j]) - cosine(t[i], t[j])) ** 2 for j in range(B) if j != i])
+        for i in range(B)
     ]
     check(run("sentence_similarity", STUDENT, WIDER), terms)
 
@@ -259,7 +259,7 @@ def test_sentence_similarities_of_two_replicas_are_those_of_one():
     parts = np.zeros(2)
     for rows in (slice(0, 2), slice(2, 3)):
         one, other = (
-            {"embedding": x["embedding"][rows], "all_embeddings": x["embedding"]}
+            {"embedding": x["embedding"][rows], "all_embedding": x["embedding"]}
             for x in (STUDENT, WIDER)
         )
         batch = {"padding_mask": PADDING_MASK[rows], "all_row_weights": np.ones(B, "float32")}

@@ -1,6 +1,6 @@
 """A toy distillation, for tests in this process and for those that need two devices.
 
-As a program it prints one JSON line: what `train` returned.
+As a program it prints one JSON line: for each method named, what `train` returned.
 """
 
 import json
@@ -38,6 +38,7 @@ METHODS = {
         "query_relation": {"relation_heads": 2},
         "value_relation": {"relation_heads": 2},
     },
+    "sentences": {"sentence_similarity": 1.0},
 }
 
 
@@ -76,13 +77,14 @@ def arrays():
 
 def models(method, dropout=0.0):
     """Return student and teacher."""
-    size = {"hidden_dim": 12, "num_heads": 4} if method == "narrower" else {}
-    student = network(config(num_layers=1, dropout=dropout, **size), seed=2)
-    return student, network(config(), seed=1)
+    size = {} if method == "distilbert" else {"hidden_dim": 12, "num_heads": 4}
+    kind = "text_embedder" if method == "sentences" else "masked_lm"
+    student = network(config(num_layers=1, dropout=dropout, **size), kind, seed=2)
+    return student, network(config(), kind, seed=1)
 
 
-def build(method, strategy=None, dropout=0.0, **step):
-    replicas = make_replicas(StrategyConfig(**(strategy or {"name": "one_device"})))
+def build(method, replicas=None, dropout=0.0, **step):
+    replicas = replicas or make_replicas(StrategyConfig("one_device"))
     with replicas.scope():
         objective = Distillation(*models(method, dropout), losses_from(METHODS[method]))
         optimizer = AdamW(0.01, weight_decay=0.0)
@@ -98,4 +100,7 @@ def train(method, steps=3, accumulation=1, **settings):
 
 
 if __name__ == "__main__":
-    print(json.dumps(train(sys.argv[1], **json.loads(sys.argv[2]))))
+    methods, settings = sys.argv[1].split(","), json.loads(sys.argv[2])
+    # One set of devices for all, as for the stages of a run.
+    settings["replicas"] = make_replicas(StrategyConfig(**settings.pop("strategy")))
+    print(json.dumps({method: train(method, **settings) for method in methods}))

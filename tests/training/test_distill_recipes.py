@@ -1,6 +1,7 @@
 """Distillation by recipe: what a file may say, what a run leaves behind, and going on with it."""
 
 import json
+import re
 import weakref
 
 import keras
@@ -35,6 +36,16 @@ def test_a_recipe_has_a_header_of_four_lines_and_a_smoke_run(name):
     recipe = load_recipe(path, smoke=True)
     assert recipe.teacher.preset == "bert_toy"
     assert recipe.output == f"runs/smoke/{name}"
+
+
+def test_what_a_recipe_takes_from_a_run_another_recipe_leaves():
+    configs = presets.data_folder("recipes") / "configs"
+    texts = {path: path.read_text() for path in configs.rglob("*.yaml")}
+    outputs = {line[8:] for text in texts.values() for line in text.splitlines()
+               if line.startswith("output: ")}  # fmt: skip
+    for path, text in texts.items():
+        for taken in re.findall(r"preset: (runs/\w+)/preset", text):
+            assert taken in outputs, path
 
 
 @pytest.mark.parametrize("name", WITH_PRESETS)
@@ -165,6 +176,20 @@ def test_teacher_and_student_with_other_words_are_refused(tmp_path):
                      "preset": str(tmp_path / "other")},
         )  # fmt: skip
     assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_without_a_head_for_words_teaches_none(tmp_path):
+    bertzoo.TextEmbedder.from_preset("bert_toy").save_to_preset(tmp_path / "encoder")
+    with pytest.raises(ValueError, match="encoder has no masked_lm head, so it cannot say which"):
+        smoke("small_text", tmp_path / "run", **{"teacher.preset": str(tmp_path / "encoder")})
+
+
+def test_a_student_with_other_labels_than_its_teacher_is_refused(tmp_path):
+    other = bertzoo.TextClassifier.from_preset("bert_toy", labels=["positive", "negative"])
+    other.save_to_preset(tmp_path / "other")
+    changes = {"student.preset": str(tmp_path / "other"), "student.layers": None}
+    with pytest.raises(ValueError, match="student are positive, negative, of the teacher negative"):
+        smoke("task_classification", tmp_path / "run", **changes)
 
 
 @pytest.mark.slow

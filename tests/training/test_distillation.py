@@ -13,16 +13,21 @@ import pytest
 import tensorflow as tf
 
 import bertzoo
+from bertzoo.config import HeadConfig
 from bertzoo.losses import losses_from
 from bertzoo.training.distillation.objective import Distillation
-from bertzoo.training.distillation.same_words import check_same_words
+from bertzoo.training.distillation.same_words import check_same_labels, check_same_words
 from tests.training import distill_run
 
 PROGRAM = pathlib.Path(distill_run.__file__)
 
 
-def in_new_process(method, **settings):
-    command = [sys.executable, str(PROGRAM), method, json.dumps(settings)]
+@functools.cache
+def of_two(*methods):
+    """Return method -> the log of some steps on two devices."""
+    # A process of its own: devices are split before anything else of TensorFlow.
+    settings = {"strategy": {"name": "mirrored", "devices": 2}}
+    command = [sys.executable, str(PROGRAM), ",".join(methods), json.dumps(settings)]
     top = str(PROGRAM.parents[2])
     environment = {**os.environ, "PYTHONPATH": top, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
@@ -53,10 +58,16 @@ def check_equal(rows, expected, tolerance):
             assert row[name] == pytest.approx(value, rel=tolerance, abs=1e-7), name
 
 
-@pytest.mark.parametrize("method", ["narrower", pytest.param("distilbert", marks=pytest.mark.slow)])
-def test_two_replicas_equal_one(method):
-    # A process of its own: devices are split before anything else of TensorFlow.
-    two = in_new_process(method, strategy={"name": "mirrored", "devices": 2})
+@pytest.mark.parametrize(
+    ("methods", "method"),
+    [
+        (("narrower", "sentences"), "narrower"),
+        (("narrower", "sentences"), "sentences"),  # texts are compared with those of both
+        pytest.param(("distilbert",), "distilbert", marks=pytest.mark.slow),
+    ],
+)
+def test_two_replicas_equal_one(methods, method):
+    two = of_two(*methods)[method]
     one = of_one(method)[0]
     # The first step to the last bits; later ones hold what Adam makes of those.
     check_equal(two[:1], one[:1], 1e-6)
@@ -169,6 +180,20 @@ def test_other_words_are_refused_even_if_there_are_equally_many(other, settings,
     student = bertzoo.WordPieceTokenizer(WORDS)
     with pytest.raises(ValueError, match=message):
         check_same_words(student, bertzoo.WordPieceTokenizer(other, **settings))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ({"labels": ("good", "bad")}, "the student are bad, good, of the teacher good, bad"),
+        ({"num_outputs": 3}, "the student has 2, the teacher 3"),
+    ],
+)
+def test_other_labels_are_refused(teacher, message):
+    student = HeadConfig("text_classifier", labels=("bad", "good"))
+    with pytest.raises(ValueError, match=message):
+        check_same_labels(student, HeadConfig("text_classifier", **teacher))
+    check_same_labels(student, HeadConfig("text_classifier", num_outputs=2))
 
 
 def test_the_same_words_pass_and_none_do_not():

@@ -1,6 +1,7 @@
 """What a distillation is made of: the table, more examples, stored outputs, the BiLSTM."""
 
 import json
+import types
 
 import keras
 import numpy as np
@@ -57,7 +58,7 @@ WORDS = [*SPECIAL, "cat", "dog", "sat", "the", "mo", "##use", "mouse2", "x"]
 
 
 def embedder():
-    """Return a task in whose token table cat and dog are near, and so are mo + ##use and sat."""
+    """Return a task in whose token table cat and dog are near."""
     config = distill_run.config(vocabulary_size=len(WORDS), num_layers=1)
     task = bertzoo.TextEmbedder.from_backbone(
         bertzoo.Backbone(config),
@@ -65,16 +66,40 @@ def embedder():
     )
     table = np.random.default_rng(1).normal(size=(len(WORDS), 20)).astype("float32")
     table[WORDS.index("dog")] = table[WORDS.index("cat")] + 0.1
-    table[WORDS.index("sat")] = (table[WORDS.index("mo")] + table[WORDS.index("##use")]) / 2 - 0.01
     task.backbone.embeddings.token.embeddings.assign(table)
     return task
 
 
+def encoded(task, *pieces):
+    """Return what the encoder makes of a word alone: the mean of its pieces, of length 1."""
+    ids = [[WORDS.index(token) for token in ("[CLS]", *pieces, "[SEP]")]]
+    states = np.asarray(task.backbone({"token_ids": np.array(ids)})["sequence_output"])[0]
+    mean = states[1:-1].mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
 def test_words_are_replaced_by_their_nearest_neighbours():
+    task = embedder()
+    (copies,) = Augmenter(task, copies=3, candidates=1, probability=1.0)(["cat mouse"])
+    # The word of two pieces by the word nearest to it in the encoder, and no `##use` or `mouse2`.
+    mouse = encoded(task, "mo", "##use")
+    nearest = max(("cat", "dog", "sat", "the", "mo"), key=lambda word: encoded(task, word) @ mouse)
+    assert copies == [f"dog {nearest}"] * 3
+
+
+def test_words_of_a_byte_level_vocabulary_are_without_its_marks():
+    tokens = ["<s>", "cat", "\u0120dog", "\u0120d", "\u0120\u00c3\u00a9t", "\u0120sat", "x", "y"]
+    tokenizer = types.SimpleNamespace(
+        vocabulary=tokens, config=types.SimpleNamespace(kind="byte_pair")
+    )
+    task = types.SimpleNamespace(tokenizer=tokenizer, backbone=embedder().backbone)
+    assert Augmenter(task)._words == [("dog", 2), ("sat", 5)]
+
+
+def test_what_is_not_of_letters_alone_stays():
     augment = Augmenter(embedder(), copies=3, candidates=1, probability=1.0)
-    (copies,) = augment(["cat mouse"])
-    # The piece-wise word by the word nearest to the mean of its pieces, and no `##use` or `mouse2`.
-    assert copies == ["dog sat"] * 3
+    (copies,) = augment(["cat 's mouse, 1999 . cat"])
+    assert copies == ["dog 's mouse, 1999 . dog"] * 3
 
 
 def test_words_of_one_token_are_what_the_masked_model_guesses():
@@ -92,7 +117,6 @@ def test_words_of_one_token_are_what_the_masked_model_guesses():
     second = {copy.split()[1] for copy in copies}
     assert first == {"the"}  # the word itself is no replacement, and letters alone are no words
     assert second <= {"the", "cat"}
-    # `mouse` is pieces: `sat` is nearest to their mean.
     assert all(copy.split()[2] in WORDS for copy in copies)
 
 

@@ -25,7 +25,7 @@ CLASSES = {
 }
 
 
-def load_task(task, preset, sequence_length, dtype=None):
+def load_task(task, preset, sequence_length, dtype=None, new_head=True):
     """Return the task of a preset; text models without a head for words get a new one.
 
     Args:
@@ -33,6 +33,10 @@ def load_task(task, preset, sequence_length, dtype=None):
         preset: A preset, directory or address.
         sequence_length: Longest row; rows are padded to it.
         dtype: Dtype policy.
+        new_head: Whether a head for words may be new: not where its guesses are to teach.
+
+    Raises:
+        ValueError: If it has no head for words and may not get a new one.
     """
     options = {"dtype": dtype, "sequence_length": sequence_length, "padding": "fixed"}
     if task != "text":
@@ -40,6 +44,11 @@ def load_task(task, preset, sequence_length, dtype=None):
     checkpoint = checkpoints.open_source(preset)
     if "masked_lm" in checkpoint.heads:
         return MaskedLM.from_preset(preset, **options)
+    if not new_head:
+        raise ValueError(
+            f"{preset} has no masked_lm head, so it cannot say which words fit; take a preset "
+            "that was pretrained with one, or losses between hidden states and attentions."
+        )
 
     def head(config):
         return networks.new_head(config, "masked_lm")

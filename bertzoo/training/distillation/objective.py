@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from bertzoo.losses.positions import row_weights
+from bertzoo.training import strategy
 from bertzoo.training.distillation.outputs import Outputs, StoredOutputs, projection_between
 from bertzoo.training.objectives import Objective
 
@@ -33,6 +35,7 @@ class Distillation(Objective):
         self.coefficients = {loss.name: loss.weight for loss in losses}
         self.student = Outputs(student, [name for loss in losses for name in loss.loss.reads])
         self.teacher = self._outputs_of_teacher(teacher, needing)
+        self.gathers = any(loss.loss.compares_rows for loss in losses)
         self.projection = None
         if any(loss.loss.project for loss in needing) and hasattr(teacher, "backbone"):
             self.projection = projection_between(student, teacher)
@@ -49,6 +52,9 @@ class Distillation(Objective):
         if self.teacher is not None:
             outputs = self.teacher(batch, training=False)
             teacher = keras.tree.map_structure(tf.stop_gradient, outputs)
+        if self.gathers:
+            batch = {**batch, "all_row_weights": strategy.gather_over_replicas(row_weights(batch))}
+            student, teacher = (self._with_all_rows(outputs) for outputs in (student, teacher))
         projected = student
         if self.projection is not None:
             states = [self.projection(state) for state in student["hidden_states"]]
@@ -58,6 +64,13 @@ class Distillation(Objective):
             for name, loss in self.losses.items()
         }
         return terms, self._metrics(student, batch)
+
+    def _with_all_rows(self, outputs):
+        """Return outputs `[B, ...]` with those of all replicas' rows, `[G, ...]`."""
+        names = {name for loss in self.losses.values() if loss.loss.compares_rows
+                 for name in loss.loss.reads if name in outputs}  # fmt: skip
+        gathered = {f"all_{name}": strategy.gather_over_replicas(outputs[name]) for name in names}
+        return {**outputs, **gathered}
 
     def _outputs_of_teacher(self, teacher, needing):
         reads = [name for loss in needing for name in loss.loss.reads]

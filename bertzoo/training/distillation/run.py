@@ -12,7 +12,8 @@ from bertzoo.optimizers import AdamW, WarmupPolynomial
 from bertzoo.training.distillation import comparison, models, stored
 from bertzoo.training.distillation.objective import STORED, Distillation
 from bertzoo.training.distillation.recipe import TEXT
-from bertzoo.training.distillation.same_words import check_same_words
+from bertzoo.training.distillation.same_words import check_same_labels, check_same_words
+from bertzoo.training.distillation.stage_losses import losses_of, teaches_words, trains_words
 from bertzoo.training.distillation.tasks import TaskData, ids_of
 from bertzoo.training.distillation.texts import text_sources
 from bertzoo.training.loop import Loop, Phase
@@ -111,17 +112,6 @@ def passage(recipe, found):
     return "\n".join([about, "", *stages, "", comparison.as_text(found)])
 
 
-def losses_of(stage):
-    """Return the `WeightedLoss`es of a stage."""
-    return losses.losses_from(stage.losses)
-
-
-def trains_words(recipe):
-    """Return whether a loss of the recipe reads the logits of words."""
-    reads = {name for stage in recipe.stages for x in losses_of(stage) for name in x.loss.reads}
-    return recipe.text is not None and bool(reads & {"logits", "masked_logits"})
-
-
 def save_encoder(task, directory):
     """Write a task's encoder and vocabulary as a preset without a head."""
     tokenizer = task.tokenizer
@@ -172,6 +162,7 @@ class Models:
             self.student.backbone.embeddings.position.trainable = False
         if self.is_task:
             check_same_words(self.student.tokenizer, self.teacher.tokenizer)
+            check_same_labels(self.network.head, self.teacher.network.head)
 
     teacher = None
 
@@ -183,8 +174,10 @@ class Models:
             if self.examples is not None:
                 self.teacher = self.examples.teacher()
             else:
-                preset = self.recipe.teacher.preset
-                self.teacher = models.load_task(TEXT, preset, self.length, self.dtype)
+                preset, guesses = self.recipe.teacher.preset, teaches_words(self.recipe)
+                self.teacher = models.load_task(
+                    TEXT, preset, self.length, self.dtype, new_head=not guesses
+                )
 
     def release_teacher(self):
         """Free the teacher's memory: its answers are stored."""
@@ -267,8 +260,8 @@ class TaskRun:
         return self.examples.measure(self.made.teacher if name == "teacher" else self.made.student)
 
     def _stored(self, arrays, folder):
-        found = {loss for stage in self.recipe.stages for loss in losses_of_names(stage)}
-        reads = sorted({read for name in found for read in losses.LOSSES[name].reads})
+        found = [x.loss for stage in self.recipe.stages for x in losses_of(stage)]
+        reads = sorted({read for loss in found if loss.needs_teacher for read in loss.reads})
         path, network = folder / "teacher_outputs.npz", self.made.teacher.network
         there = stored.load_outputs(path, network, reads, arrays)
         return there or stored.store_outputs(network, reads, arrays, path)
@@ -293,8 +286,3 @@ class _Answering:
         arrays = ids_of(self._teacher, texts)
         features = {name: arrays[name] for name in self._model.input}
         return self._model.predict(features, batch_size=batch_size, verbose=0)["logits"]
-
-
-def losses_of_names(stage):
-    """Return the names of a stage's losses that need a teacher."""
-    return [x.name for x in losses_of(stage) if x.loss.needs_teacher]

@@ -1,4 +1,7 @@
-"""Teacher and student must read the same tokens: losses compare them position by position."""
+"""Teacher and student must read the same tokens and know the same labels.
+
+Losses compare them position by position, and logit by logit.
+"""
 
 
 def check_same_words(student, teacher):
@@ -44,3 +47,27 @@ def check_same_words(student, teacher):
                 f"teacher and student must share a tokenizer; {name} of the student is "
                 f"{ours[name]!r}, of the teacher {theirs[name]!r}."
             )
+
+
+def check_same_labels(student, teacher):
+    """Raise unless two heads give logits of the same classes, in the same order.
+
+    Args:
+        student: A `HeadConfig`.
+        teacher: A `HeadConfig`.
+
+    Raises:
+        ValueError: For another number of classes, or other names of them.
+    """
+    counts = student.num_outputs, teacher.num_outputs
+    if counts[0] != counts[1]:
+        raise ValueError(
+            f"teacher and student must have the same labels; the student has {counts[0]}, the "
+            f"teacher {counts[1]}. A student's preset without a head gets one like the teacher's."
+        )
+    names = student.labels, teacher.labels
+    if None not in names and tuple(names[0]) != tuple(names[1]):
+        raise ValueError(
+            "teacher and student must have the same labels in the same order; those of the student "
+            f"are {', '.join(names[0])}, of the teacher {', '.join(names[1])}."
+        )

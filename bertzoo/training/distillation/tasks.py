@@ -93,7 +93,7 @@ class TaskData:
             masked_lm = None
             if settings.masked_lm is not None:
                 length = teacher.preprocessor.sequence_length
-                masked_lm = load_task("text", settings.masked_lm, length)
+                masked_lm = load_task("text", settings.masked_lm, length, new_head=False)
             augment = Augmenter(
                 teacher,
                 masked_lm,
