@@ -10,7 +10,10 @@ batches, and use AdamW at the same rates (linear warm-up over a tenth, linear de
 What differs is dropout's noise. Scores are scikit-learn's and scipy's. The two take turns in every
 seed; `agree` says whether their means differ by at most twice the standard error of the difference
 over the seeds (taken as 0.005 at least: three seeds may agree by chance). Rows a second are of
-whole runs; `steady` leaves out what a first step sets up (the median of all steps).
+whole runs; `steady` leaves out what a first step sets up (the median of all steps). Milliseconds of
+processor time, of all cores, depend less on what else the machine does: those of the median step.
+
+With `--output` every training is written as it ends, and a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import csv
 import gc
+import json
 import math
 import statistics
 import time
@@ -36,28 +40,31 @@ from bertzoo.optimizers import AdamW, WarmupPolynomial
 PRESET = "all_minilm_l6_v2_en"
 TITLES = {"sst2": "SST-2, accuracy", "cola": "CoLA, Matthews", "mrpc": "MRPC, F1",
           "stsb": "STS-B, Spearman"}  # fmt: skip
+# Training rows, and the longest row in tokens: what fits into minutes on two cores.
+ROWS = {"sst2": 800, "cola": 1500, "mrpc": 800, "stsb": 800}
+LENGTHS = {"sst2": 64, "cola": 48, "mrpc": 96, "stsb": 64}
 WARMUP, DECAY, CLIP = 0.1, 0.01, 1.0
 
 
 def main():
     parser = side_by_side.arguments(__doc__)
-    parser.add_argument("--tasks", nargs="*", default=["sst2", "cola", "mrpc"], choices=TITLES)
-    parser.add_argument("--rows", default=1600, type=int, help="training rows of each task")
+    parser.add_argument("--tasks", nargs="*", default=["sst2", "stsb", "cola"], choices=TITLES)
+    parser.add_argument("--rows", type=int, help="training rows of each task")
     parser.add_argument("--dev-rows", default=1000, type=int)
     parser.add_argument("--epochs", default=2, type=int)
     parser.add_argument("--batch-size", default=32, type=int)
-    parser.add_argument("--length", default=64, type=int, help="longest row in tokens")
     parser.add_argument("--rate", default=1.0e-4, type=float)
     parser.add_argument("--seeds", nargs="*", default=[1, 2, 3], type=int)
     options = parser.parse_args()
     if options.quick:
         options.rows, options.dev_rows, options.epochs = 320, 200, 1
         options.seeds = options.seeds[:2]
-    rows = [compare(task, options) for task in options.tasks]
+    journal = Journal(options)
+    rows = [compare(task, options, journal) for task in options.tasks]
     columns = {"task": "task"} | {key: key for key in rows[0] if key != "task"}
     title = (
-        f"Fine-tuning {PRESET}: {options.rows} rows, {options.epochs} epochs, batch "
-        f"{options.batch_size}, rate {options.rate:g}, seeds {options.seeds}; mean (spread)"
+        f"Fine-tuning {PRESET}: {options.epochs} epochs, batch {options.batch_size}, rate "
+        f"{options.rate:g}, seeds {options.seeds}; mean (spread)"
     )
     packages = ("bertzoo", "tensorflow", "keras", "torch", "transformers")
     setting = {"options": {key: str(value) for key, value in vars(options).items()},
@@ -65,34 +72,83 @@ def main():
     side_by_side.report("finetuning", title, rows, columns, setting, options.output)
 
 
-def compare(task, options):
+class Journal:
+    """What is known of each training: lines of `finetuning.jsonl` in the folder of the output."""
+
+    def __init__(self, options):
+        self.file = options.output and options.output / "finetuning.jsonl"
+        names = ("epochs", "batch_size", "rate")
+        self.setting = {name: getattr(options, name) for name in names}
+        self.known = {}
+        if self.file and self.file.exists():
+            for line in map(json.loads, self.file.read_text("utf-8").splitlines()):
+                if line["setting"] == self.setting:
+                    self.known[tuple(line["key"])] = line["outcome"]
+
+    def get(self, key, train):
+        """Return the outcome of a training, which is run if nobody has."""
+        if key not in self.known:
+            self.known[key] = train()
+            if self.file:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                line = {"setting": self.setting, "key": key, "outcome": self.known[key]}
+                with open(self.file, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+        return self.known[key]
+
+
+def compare(task, options, journal):
     """Return one row of the table."""
     train, dev = read(task)
-    train = pick(train, options.rows, seed=0)
+    train = pick(train, options.rows or ROWS[task], seed=0)
     dev = pick(dev, options.dev_rows, seed=1)
-    scores, whole, steady = ({"bertzoo": [], "transformers": []} for _ in range(3))
+    outcomes = {"bertzoo": [], "transformers": []}
     for turn, seed in enumerate(options.seeds):
-        head = new_head(task, seed)
         contestants = [("bertzoo", train_ours), ("transformers", train_theirs)]
         for name, run in contestants[:: 1 if turn % 2 == 0 else -1]:
-            time.sleep(0.3)  # threads of the other one may still spin
-            logits, seconds, steps = run(task, train, dev, seed, head, options)
-            scores[name].append(score(task, dev["label"], logits))
-            whole[name].append(len(train["label"]) * options.epochs / seconds)
-            steady[name].append(options.batch_size / statistics.median(steps))
-            print(f"{task} seed {seed} {name}: {scores[name][-1]:.4f}, {seconds:.0f} s", flush=True)
-            gc.collect()
-    ours, theirs = scores["bertzoo"], scores["transformers"]
-    return {
-        "task": TITLES[task],
+            outcome = journal.get(
+                (task, seed, name, len(train["label"]), len(dev["label"])),
+                lambda run=run, seed=seed: once(run, task, train, dev, seed, options),
+            )
+            outcomes[name].append(outcome)
+            print(
+                f"{task} seed {seed} {name}: {outcome['score']:.4f}, {outcome['seconds']:.0f} s "
+                f"({outcome['cpu_seconds']:.0f} s of processor time)",
+                flush=True,
+            )
+    ours, theirs = ([one["score"] for one in outcomes[name]] for name in outcomes)
+    row = {
+        "task": f"{TITLES[task]} ({len(train['label'])} rows, {len(dev['label'])} dev)",
         "bertzoo": spell(ours),
         "transformers": spell(theirs),
         "baseline": baseline(task, train["label"], dev["label"]),
         "agree": "yes" if agree(ours, theirs) else "no",
-        "bertzoo rows/s": statistics.median(whole["bertzoo"]),
-        "transformers rows/s": statistics.median(whole["transformers"]),
-        "bertzoo steady": statistics.median(steady["bertzoo"]),
-        "transformers steady": statistics.median(steady["transformers"]),
+    }
+    for title, measure in (
+        ("rows/s", "rows_per_second"),
+        ("steady", "steady"),
+        ("CPU ms/row", "cpu_ms"),
+    ):
+        for name, found in outcomes.items():
+            row[f"{name} {title}"] = statistics.median(one[measure] for one in found)
+    return row
+
+
+def once(run, task, train, dev, seed, options):
+    """Return the score and the speed of one training."""
+    time.sleep(0.3)  # threads of the other one may still spin
+    began = time.process_time()
+    logits, seconds, steps = run(task, train, dev, seed, new_head(task, seed), options)
+    cpu_seconds = time.process_time() - began
+    gc.collect()
+    wall, cpu = zip(*steps, strict=True)
+    return {
+        "score": score(task, dev["label"], logits),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "rows_per_second": len(train["label"]) * options.epochs / seconds,
+        "steady": options.batch_size / statistics.median(wall),
+        "cpu_ms": 1000 * statistics.median(cpu) / options.batch_size,
     }
 
 
@@ -107,9 +163,12 @@ def read(task):
         return [{"text": [r[0] for r in rows], "label": [int(r[1]) for r in rows]}
                 for rows in parts]  # fmt: skip
     if task == "cola":
-        parts = [
-            tsv(glue / "CoLA" / f"{part}.tsv") for part in ("in_domain_train", "in_domain_dev")
+        # GLUE's dev set is both of the original's.
+        train, *dev = [
+            tsv(glue / "CoLA" / f"{part}.tsv")
+            for part in ("in_domain_train", "in_domain_dev", "out_of_domain_dev")
         ]
+        parts = [train, dev[0] + dev[1]]
         return [{"text": [r[3] for r in rows], "label": [int(r[1]) for r in rows]}
                 for rows in parts]  # fmt: skip
     if task == "mrpc":
@@ -153,8 +212,13 @@ def new_head(task, seed):
 # === The two ===
 
 
+def now():
+    """Return the clock and the processor time of this process, in seconds."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 class StepTimes(keras.callbacks.Callback):
-    """Seconds of every step."""
+    """Seconds of every step, on the clock and of all cores."""
 
     def __init__(self):
         super().__init__()
@@ -162,18 +226,18 @@ class StepTimes(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         """Note when a step begins."""
-        self._began = time.perf_counter()
+        self._began = now()
 
     def on_train_batch_end(self, batch, logs=None):
         """Note how long it took."""
-        self.seconds.append(time.perf_counter() - self._began)
+        self.seconds.append(now() - self._began)
 
 
 def train_ours(task, train, dev, seed, head, options):
     """Return dev logits, the seconds of training, and those of each step."""
     keras.utils.set_random_seed(seed)
     count, steps = len(train["label"]), steps_of(train, options)
-    embedder = bz.TextEmbedder.from_preset(PRESET, sequence_length=options.length)
+    embedder = bz.TextEmbedder.from_preset(PRESET, sequence_length=LENGTHS[task])
     model = bz.TextClassifier.from_backbone(
         embedder.backbone, embedder.preprocessor, num_classes=head.shape[1], input="pooled"
     )
@@ -229,7 +293,7 @@ def train_theirs(task, train, dev, seed, head, options):
     def features(columns, rows):
         parts = [[column[i] for i in rows] for column in texts(columns).values()]
         return tokenizer(
-            *parts, padding=True, truncation=True, max_length=options.length, return_tensors="pt"
+            *parts, padding=True, truncation=True, max_length=LENGTHS[task], return_tensors="pt"
         )
 
     model.train()
@@ -237,7 +301,7 @@ def train_theirs(task, train, dev, seed, head, options):
     began = time.perf_counter()
     for order in orders(seed, len(label), options.epochs):
         for start in range(0, len(label), options.batch_size):
-            step_began = time.perf_counter()
+            step_began = now()
             rows = order[start : start + options.batch_size]
             loss = model(**features(train, rows), labels=label[rows]).loss
             loss.backward()
@@ -245,7 +309,7 @@ def train_theirs(task, train, dev, seed, head, options):
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            seconds.append(time.perf_counter() - step_began)
+            seconds.append(now() - step_began)
     whole = time.perf_counter() - began
     model.eval()
     logits = []

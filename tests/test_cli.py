@@ -180,6 +180,15 @@ def test_a_reader_that_stops_early_is_no_error():
     assert done.stdout.split()[0] == "preset"
 
 
+def test_several_changes_may_stand_behind_one_set():
+    from bertzoo.cli import parse
+
+    options = parse(["train", "finetune/glue_rte", "--set", "a.b=1", "c=x=y", "--smoke"])
+    assert (options.recipe, options.set, options.smoke) == (
+        "finetune/glue_rte", ["a.b=1", "c=x=y"], True
+    )  # fmt: skip
+
+
 # === Mistakes ===
 
 
@@ -190,6 +199,7 @@ def test_a_reader_that_stops_early_is_no_error():
         (["lst"], "invalid choice: 'lst'"),
         (["list", "--famly"], "unrecognized arguments: --famly"),
         (["list", "a", "b"], "unrecognized arguments: b"),
+        (["train", "a", "b", "--set", "c=d"], "unrecognized arguments: b"),
         (["list", "--family", "brt"], "did you mean `bert`"),
         (["list", "--head", "masked"], "did you mean `masked_lm`"),
         (["show", "/no/such/directory"], "does not exist"),

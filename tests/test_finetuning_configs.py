@@ -51,5 +51,5 @@ def test_a_recipe_begins_with_four_lines_that_say_what_it_is(name):
     lines = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
     assert [line[:2] for line in lines[:5]] == ["# ", "# ", "# ", "# ", "re"]
     assert lines[1].startswith(f"# bertzoo train finetune/{name} ")
-    # Nothing here was run with published weights, and the file must not look as if it was.
-    assert "not yet run" in lines[3].lower()
+    # What was not run with these weights must not look as if it was.
+    assert "not yet run" in lines[3].lower() or " reached " in lines[3]

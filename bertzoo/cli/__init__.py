@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 
 from bertzoo import __version__
@@ -74,9 +75,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return the options; texts may also stand behind an option: `embed NAME --json "a cat"`."""
+    """Return the options; texts may also stand behind an option: `embed NAME --json "a cat"`.
+
+    Likewise several changes behind one `--set`: `train RECIPE --set a.b=1 a.c=2`.
+    """
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
+    changes = rest and hasattr(options, "set") and not hasattr(options, "texts")
+    if changes and all(re.match(r"[a-z][\w.]*=", word) for word in rest):
+        options.set += rest
+        return options
     # argparse gives the positional words before the first option to `texts` and returns the others.
     if rest and (not hasattr(options, "texts") or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -24,7 +24,8 @@ class MultipleNegatives(keras.layers.Layer):
             both directions.
 
     Call with vectors `[B, G, D]` and, to tell equal texts, their `token_ids` `[B, G, T]`. Returns
-    float `[B]`.
+    float `[B]`. With `gather`, a function from the rows `[B, ...]` of one replica to those of all
+    and the number of its own first one among them, the candidates are those of all replicas.
 
     Example:
     >>> vectors = np.eye(4, dtype="float32").reshape(2, 2, 4)
@@ -34,6 +35,7 @@ class MultipleNegatives(keras.layers.Layer):
 
     least, most = 2, None
     wants_labels = None
+    compares_groups = True
 
     def __init__(self, scale=20.0, symmetric=False, **kwargs):
         super().__init__(**kwargs)
@@ -41,21 +43,26 @@ class MultipleNegatives(keras.layers.Layer):
         self.symmetric = symmetric
         self.built = True
 
-    def call(self, vectors, labels=None, token_ids=None):
+    def call(self, vectors, labels=None, token_ids=None, gather=None):
         """Return the losses."""
         anchors, own = vectors[:, 0], vectors[:, 1]
-        batch, size = ops.shape(vectors)[0], vectors.shape[1]
+        everyone, everyones_ids, first = vectors, token_ids, 0
+        if gather is not None:
+            everyone, first = gather(vectors)
+            everyones_ids = None if token_ids is None else gather(token_ids)[0]
+        size = vectors.shape[1]
         # The positives of all groups first, then their hard negatives.
-        candidates = ops.concatenate([vectors[:, i] for i in range(1, size)], axis=0)  # (M, D)
-        positives = ops.arange(batch)
+        candidates = ops.concatenate([everyone[:, i] for i in range(1, size)], axis=0)  # (M, D)
+        positives = first + ops.arange(ops.shape(vectors)[0])
         excluded = back = None
         if token_ids is not None:
-            columns = [token_ids[:, i] for i in range(1, size)]
+            columns = [everyones_ids[:, i] for i in range(1, size)]
             excluded = same_texts(token_ids[:, 1], ops.concatenate(columns, axis=0))
-            back = same_texts(token_ids[:, 0], token_ids[:, 0])
+            back = same_texts(token_ids[:, 0], everyones_ids[:, 0])
         losses = embeddings.multiple_negatives(anchors, candidates, positives, self.scale, excluded)
         if self.symmetric:
-            other = embeddings.multiple_negatives(own, anchors, positives, self.scale, back)
+            all_anchors = everyone[:, 0]
+            other = embeddings.multiple_negatives(own, all_anchors, positives, self.scale, back)
             losses = (losses + other) / 2.0
         return losses
 

@@ -120,8 +120,22 @@ class ByPathOptimizer(keras.optimizers.Optimizer):
         return 1.0 - powers[0], ops.sqrt(1.0 - powers[1])
 
     def _clip_gradients(self, grads):
+        # Keras clips what each replica has and then adds up, so that N replicas may go N times as
+        # far as one. Where it knows replicas (TensorFlow), the sum is clipped instead: below.
+        if keras.backend.backend() == "tensorflow":
+            return grads
+        return super()._clip_gradients(grads)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        summed = super()._all_reduce_sum_gradients(grads_and_vars)
+        clipped = self._clip_sums([gradient for gradient, _ in summed])
+        return [
+            (gradient, variable) for gradient, (_, variable) in zip(clipped, summed, strict=True)
+        ]
+
+    def _clip_sums(self, grads):
         """Clip as Keras does; the norm of all in one pass over each, where Keras's takes three."""
-        if keras.backend.backend() != "tensorflow" or self.clipnorm or not self.global_clipnorm:
+        if self.clipnorm or not self.global_clipnorm:
             return super()._clip_gradients(grads)
         import tensorflow as tf
 

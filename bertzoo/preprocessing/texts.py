@@ -115,9 +115,15 @@ def _rows(inputs):
     is_text = isinstance(inputs, str | bytes)
     if isinstance(inputs, np.ndarray | collections.abc.Sequence) and not is_text:
         return inputs
+    hint = ""
+    if hasattr(inputs, "column_names"):  # of Hugging Face's datasets
+        hint = (
+            f" Its columns are {', '.join(map(str, inputs.column_names or ()))}: give one of them, "
+            "or read it with bertzoo.readers.read_dataset."
+        )
     raise ValueError(
         "expected texts as a list, an array, a tensor, a dict with `text`, or a tf.data.Dataset; "
-        f"got {type(inputs).__name__}."
+        f"got {type(inputs).__name__}.{hint}"
     )
 
 

@@ -108,6 +108,25 @@ class LabelEncoder:
         )
 
 
+def check_classes(ids, names):
+    """Raise where there are several labels, and all of them are the same.
+
+    Args:
+        ids: Int `[N]`; soft labels `[N, C]` pass.
+        names: Of the C classes.
+
+    Example:
+    >>> check_classes(np.array([1, 1]), ["no", "yes"])
+    Traceback (most recent call last):
+    ValueError: all 2 labels are 'yes', so there is nothing to tell apart: ...
+    """
+    if ids.ndim == 1 and len(ids) > 1 and (ids == ids[0]).all():
+        raise ValueError(
+            f"all {len(ids)} labels are {names[int(ids[0])]!r}, so there is nothing to tell apart: "
+            "give texts of at least two classes, or allow_one_class=True to train all the same."
+        )
+
+
 def balanced_class_weights(ids, names):
     """Return {id: weight} with N / (C * its number of texts), as scikit-learn's `balanced`.
 

@@ -11,7 +11,7 @@ from bertzoo.models.adapting import Adaptable, state_of
 from bertzoo.preprocessing import bucketing
 from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
 from bertzoo.preprocessing.texts import is_ids, read_texts
-from bertzoo.tasks import datasets, padding
+from bertzoo.tasks import datasets, padding, predicting
 from bertzoo.tasks.labels import AnyLabels, named_label_errors
 
 # B batch  T length  N texts
@@ -232,6 +232,7 @@ class Task(Adaptable, keras.Model):
             validation_split = 0.0
         if validation_data is not None:
             validation_data = self._validation_data(validation_data, batch_size, kwargs)
+        y = self._learnable(y)
         self._order = datasets.Order() if shuffle else None
         x, y, sample_weight = self._training_data(
             x, y, sample_weight, batch_size, order=self._order, drop_remainder=drop_remainder
@@ -289,7 +290,7 @@ class Task(Adaptable, keras.Model):
             self._need_strings()
             chunks = datasets.batched_inputs(x, size)
             chunks = chunks if steps is None else chunks.take(steps)
-            return self._predict_windows(chunks, size, options)
+            return predicting.predict_chunks(self, chunks, size, options)
         if not datasets.is_texts(x):
             return super().predict(self._ids(x), batch_size=batch_size, steps=steps, **options)
         texts = read_texts(x)
@@ -298,8 +299,8 @@ class Task(Adaptable, keras.Model):
             texts = texts[: steps * size]
         is_small = len(texts) <= size and callbacks is None and verbose in ("auto", 0)
         if is_small and self._num_replicas() == 1:
-            return self._predict_few(texts, size)
-        return self._predict_windows(bucketing.text_chunks(texts), size, options)
+            return predicting.predict_few(self, texts, size)
+        return predicting.predict_chunks(self, bucketing.text_chunks(texts), size, options)
 
     def respond(self, text, text_pair=None):
         """Return final answers for strings, in the graph: what a server runs.
@@ -443,6 +444,10 @@ class Task(Adaptable, keras.Model):
     def _features_of_batch(self, x):
         return self.preprocessor.preprocess(read_texts(x))
 
+    def _learnable(self, y):
+        """Return the labels of training; raise for such as there is nothing to learn from."""
+        return y
+
     def _class_weights(self, class_weight, y):
         """Return the weights that Keras applies (by class), and those of the labels of each row."""
         return self._label_encoder.class_weight(class_weight), None
@@ -461,9 +466,8 @@ class Task(Adaptable, keras.Model):
         if datasets.is_texts(x):
             self._need_strings()
             x = features(x) if features else self.preprocessor.preprocess(read_texts(x))
-        return _backend_arrays(self._ids(x)), None if y is None else self._label_encoder.from_array(
-            y
-        )
+        x, y = self._ids(x), None if y is None else self._label_encoder.from_array(y)
+        return predicting.backend_arrays(x), y
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if getattr(self, "_distribute_strategy", False) is None:  # TensorFlow, one device
@@ -482,41 +486,6 @@ class Task(Adaptable, keras.Model):
             local = self.distribute_strategy.experimental_local_results
             data_batch = keras.tree.map_structure(lambda part: local(part)[0], data_batch)
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
-
-    def _predict_few(self, texts, batch_size):
-        # Without tf.data, whose set-up costs more than a short text's forward pass.
-        if len(texts) == 0:
-            return self._empty_output()
-        self._trace_once()
-        rows = bucketing.pack_rows(texts.columns(), self.preprocessor)
-        plan = bucketing.plan_batches(rows.lengths, self.preprocessor, batch_size)
-        outputs = []
-        for start, stop, length in zip(plan.starts, plan.stops, plan.lengths, strict=True):
-            features = self.preprocessor.pad_some(rows, plan.order[start:stop], length)
-            outputs.append(super().predict_on_batch(_backend_arrays(features)))
-        return bucketing.in_input_order(_joined(outputs), plan.order)
-
-    def _predict_windows(self, chunks, batch_size, options):
-        self._trace_once()
-        outputs = []
-        for rows in bucketing.packed_windows(chunks, self.preprocessor):
-            plan = bucketing.plan_batches(rows.lengths, self.preprocessor, batch_size)
-            batches = bucketing.planned_batches(rows, plan, self.preprocessor)
-            output = super().predict(batches, **options)
-            outputs.append(bucketing.in_input_order(output, plan.order))
-        return _joined(outputs) if outputs else self._empty_output()
-
-    def _trace_once(self):
-        # TensorFlow would trace the network for the first batch's shape, and again for the next
-        # ones, before it lets all shapes through. Asked with open shapes, it traces once.
-        self.make_predict_function()
-        trace = getattr(self.predict_function, "get_concrete_function", None)
-        if trace is None or self._num_replicas() > 1 or self._traced is self.predict_function:
-            return
-        length = self.preprocessor.sequence_length if self.preprocessor.padding == "fixed" else None
-        names = self.preprocessor.feature_names()
-        trace([({name: tf.TensorSpec([None, length], "int32") for name in names},)])
-        self._traced = self.predict_function
 
     def _empty_output(self):
         return keras.tree.map_structure(
@@ -548,13 +517,3 @@ def _with_callback(callbacks, callback):
         return callbacks
     callbacks = [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else callbacks
     return [callback, *(callbacks or [])]
-
-
-def _backend_arrays(features):
-    if keras.backend.backend() == "tensorflow":
-        return features
-    return {k: v.numpy() if tf.is_tensor(v) else v for k, v in features.items()}
-
-
-def _joined(outputs):
-    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)

@@ -13,11 +13,13 @@ from bertzoo.metrics.classification import best_f1_threshold
 from bertzoo.models import networks
 from bertzoo.optimizers.adamw import AdamW
 from bertzoo.postprocessing.labels import label_answers, label_names
-from bertzoo.postprocessing.pooling import check_pooling, pool_windows
+from bertzoo.postprocessing.pooling import check_pooling
 from bertzoo.preprocessing.texts import read_texts
 from bertzoo.tasks import datasets
-from bertzoo.tasks.labels import LabelEncoder, balanced_class_weights
+from bertzoo.tasks.class_fields import class_fields
+from bertzoo.tasks.labels import LabelEncoder, balanced_class_weights, check_classes
 from bertzoo.tasks.multi_labels import MultiLabelEncoder, balanced_label_weights
+from bertzoo.tasks.pooled_windows import logits_of_windows, predict_pooled
 from bertzoo.tasks.task import Task
 
 # N texts  C classes
@@ -72,6 +74,7 @@ class TextClassifier(Task):
     def __init__(self, network, preprocessor=None, *, name=None):
         super().__init__(network, preprocessor, name=name)
         self._windows = None
+        self._allows_one_class = False
         head = network.head
         if head.problem == "multi_label":
             self._label_encoder = MultiLabelEncoder(head.labels, head.num_outputs, head.parents)
@@ -108,7 +111,7 @@ class TextClassifier(Task):
             name: Of the model.
             **head: Other fields of `HeadConfig`, as `dropout`.
         """
-        fields = _class_fields(labels, num_classes, problem, thresholds, parents)
+        fields = class_fields(labels, num_classes, problem, thresholds, parents)
         if "num_outputs" not in fields:
             raise ValueError("a new classifier needs labels= or num_classes=; got neither.")
         return super().from_backbone(backbone, preprocessor, name=name, **fields, **head)
@@ -156,7 +159,7 @@ class TextClassifier(Task):
         carried = source.heads.get(cls.head_kind)
         is_new = labels is not None or num_classes is not None
         known = None if is_new or carried is None else carried.labels
-        fields = _class_fields(labels, num_classes, problem, thresholds, parents, known)
+        fields = class_fields(labels, num_classes, problem, thresholds, parents, known)
         head = None
         if is_new:
             embedder = source.heads.get("text_embedder")
@@ -201,7 +204,7 @@ class TextClassifier(Task):
 
     @thresholds.setter
     def thresholds(self, thresholds):
-        fields = _class_fields(None, None, None, thresholds, None)
+        fields = class_fields(None, None, None, thresholds, None)
         self.network.head = self.network.head.replace(**{"thresholds": None, **fields})
 
     def compile(self, optimizer="auto", loss="auto", *, metrics="auto", **kwargs):
@@ -228,6 +231,20 @@ class TextClassifier(Task):
         kwargs = {"jit_compile": False, **kwargs}
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
+    def fit(self, x=None, y=None, *args, allow_one_class=False, **kwargs):
+        """Train as `keras.Model.fit` does, on texts or on ids; see `Task.fit`.
+
+        Args:
+            x: Texts, a dict of ids, or a dataset of either.
+            y: Labels by name or by number.
+            *args: As for `keras.Model.fit`.
+            allow_one_class: Whether to train where all labels in memory are of one class, which
+                is refused otherwise: data that are sorted by class, or read from a wrong column.
+            **kwargs: As for `keras.Model.fit`.
+        """
+        self._allows_one_class = allow_one_class
+        return super().fit(x, y, *args, **kwargs)
+
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None, windows=None):
         """Return float32 logits `[N, C]`; see `Task.predict`.
 
@@ -247,7 +264,7 @@ class TextClassifier(Task):
         self._need_strings()
         if texts.text_pair is not None:
             raise ValueError("windows are of single texts; got pairs.")
-        return self._predict_pooled(texts, windows, batch_size or datasets.BATCH_SIZE)
+        return predict_pooled(self, texts, windows, batch_size or datasets.BATCH_SIZE)
 
     def respond(self, text, text_pair=None):
         """Return final answers for strings, in the graph; see `Task.respond`."""
@@ -257,27 +274,8 @@ class TextClassifier(Task):
             raise ValueError("windows are of single texts; got pairs.")
         self._need_strings()
         text = tf.convert_to_tensor(text, "string")
-        cut = self.preprocessor.windows(text)
-        logits = self.run_network(cut.features, training=False)  # (W, C)
-        pooled = pool_windows(logits, cut.text_index, tf.size(text), self.windows, self.problem)
-        return {**self.answers(pooled), "truncated": tf.zeros_like(text, "int32")}
-
-    def _predict_pooled(self, texts, windows, batch_size):
-        parts = [self._empty_output()]
-        for start in range(0, len(texts), batch_size):
-            part = texts[start : start + batch_size]
-            cut = self.preprocessor.windows(part.text)
-            lengths = cut.features["padding_mask"].numpy().sum(axis=1)
-            order = np.argsort(-lengths, kind="stable")
-            logits = np.zeros((len(order), self.network.head.num_outputs), np.float32)
-            for first in range(0, len(order), batch_size):
-                rows = order[first : first + batch_size]
-                length = int(self.preprocessor.padded_length(lengths[rows]))
-                features = {k: v.numpy()[rows, :length] for k, v in cut.features.items()}
-                logits[rows] = self.predict_on_batch(features)
-            pooled = pool_windows(logits, cut.text_index, len(part), windows, self.problem)
-            parts.append(pooled.numpy())
-        return np.concatenate(parts)
+        answers = self.answers(logits_of_windows(self, text, self.windows))
+        return {**answers, "truncated": tf.zeros_like(text, "int32")}
 
     def answers(self, outputs):
         """Return `label`, `probabilities` and so on of logits; see `postprocessing.labels`."""
@@ -341,6 +339,14 @@ class TextClassifier(Task):
         self.thresholds = [best_f1_threshold(t > 0.5, p) for t, p in columns]
         return self.thresholds
 
+    def _learnable(self, y):
+        if y is None or self.problem != "single_label":
+            return y
+        ids = self._label_encoder.from_array(y)
+        if not self._allows_one_class:
+            check_classes(ids, label_names(self.network.head))
+        return ids
+
     def _class_weights(self, class_weight, y):
         if self.problem == "regression" and class_weight is not None:
             raise ValueError("class_weight is of classes; a regression takes sample_weight.")
@@ -376,36 +382,3 @@ _LOSSES = {
     "multi_label": MultiLabelCrossentropy,
     "regression": keras.losses.MeanSquaredError,
 }
-
-
-def _class_fields(labels, num_classes, problem, thresholds, parents, known=None):
-    """Return the fields of `HeadConfig` that the arguments say; `known` labels are the head's."""
-    fields = {}
-    if labels is not None:
-        if isinstance(labels, str):
-            raise ValueError(f"labels should be a list of names; got the string {labels!r}.")
-        labels = tuple(labels)
-        if num_classes not in (None, len(labels)):
-            raise ValueError(f"got num_classes={num_classes} and {len(labels)} labels.")
-        fields = {"labels": labels, "num_outputs": len(labels)}
-    elif num_classes is not None:
-        fields = {"num_outputs": num_classes}
-    if problem is not None:
-        fields["problem"] = problem
-    if thresholds is not None:
-        is_one = isinstance(thresholds, int | float | np.number)
-        fields["thresholds"] = tuple(map(float, [thresholds] if is_one else thresholds))
-    if parents is not None:
-        fields["parents"] = _parent_numbers(parents, labels or known)
-    return fields
-
-
-def _parent_numbers(parents, labels):
-    if not hasattr(parents, "items"):
-        return tuple(int(parent) for parent in parents)
-    if labels is None:
-        raise ValueError("parents by name need labels=; give the number of each label's parent.")
-    for name in {*parents, *parents.values()}:
-        if name not in labels:
-            raise ValueError(f"parents name {name!r}, which is not among the labels.")
-    return tuple(labels.index(parents[name]) if name in parents else -1 for name in labels)

@@ -47,6 +47,7 @@ class TextEmbedder(Task):
     def __init__(self, network, preprocessor=None, *, name=None):
         super().__init__(network, preprocessor, name=name)
         self.objective = None
+        self.gather = None
 
     @classmethod
     def from_preset(
@@ -138,13 +139,28 @@ class TextEmbedder(Task):
         return ops.reshape(vectors, (-1, size, vectors.shape[-1]))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return the mean loss of a batch of groups."""
+        """Return the mean loss of a batch of groups.
+
+        Under a distribution strategy: this replica's part of it, as Keras adds those of all
+        replicas up. With `gather` (see `MultipleNegatives`) the texts of all replicas are what
+        does not belong, and the mean is over the groups of all, whoever has how many.
+        """
         if self.objective is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        losses = self.objective(y_pred, y, token_ids=x["token_ids"])  # (B,)
+        options = {}
+        if self.gather is not None and getattr(self.objective, "compares_groups", False):
+            options["gather"] = self.gather
+        losses = self.objective(y_pred, y, token_ids=x["token_ids"], **options)  # (B,)
         if sample_weight is not None:
             losses = losses * ops.cast(sample_weight, losses.dtype)
-        return sum(self.losses, ops.mean(losses))
+        replicas = self._num_replicas()
+        if self.gather is None:
+            count = ops.shape(losses)[0] * replicas
+        else:
+            count = ops.shape(self.gather(losses)[0])[0]
+        # A replica may have got no group of a small batch: its part of the mean is zero.
+        mean = ops.sum(losses) / ops.cast(ops.maximum(count, 1), losses.dtype)
+        return sum((loss / replicas for loss in self.losses), mean)
 
     def get_compile_config(self):
         """Return what `compile_from_config` needs; None where it is not compiled."""
@@ -309,6 +325,11 @@ def _objective_of(x, y):
             )
         return "cosine"
     names = sorted({v.decode() if isinstance(v, bytes) else v for v in labels.tolist()})
+    if len(names) < 2:
+        raise ValueError(
+            f"all {len(labels)} classes of pairs are {names[0]!r}, so there is nothing to tell "
+            "apart: give pairs of at least two classes."
+        )
     named = isinstance(names[0], str)
     return OBJECTIVES["softmax"](names if named else int(max(names)) + 1)
 

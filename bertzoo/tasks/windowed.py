@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from bertzoo.preprocessing import bucketing
-from bertzoo.tasks import datasets
+from bertzoo.tasks import datasets, predicting
 
 # W windows  T tokens
 
@@ -215,7 +215,7 @@ class Windowed:
 
     def _outputs(self, windows, batch_size):
         """Return the network's outputs for all windows, as tensors, some rows at a time."""
-        self._trace_once()
+        predicting.trace_once(self)
         parts = []
         for start in range(0, max(len(windows.text_index), 1), batch_size):
             features = {k: v[start : start + batch_size] for k, v in windows.features.items()}

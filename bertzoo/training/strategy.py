@@ -7,6 +7,7 @@ add up over them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import typing
@@ -148,6 +149,10 @@ class Replicas:
         """Return the chief's number on every worker."""
         return self.sum_over_workers(number if self.is_chief else 0)
 
+    def any_worker(self, claim: object) -> bool:
+        """Return on every worker whether a claim is true on any; all must call it."""
+        return self.sum_over_workers(int(bool(claim))) > 0
+
 
 # === Inside a replica ===
 
@@ -175,6 +180,17 @@ def gather_over_replicas(tensor):
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return tensor
     return tf.distribute.get_replica_context().all_gather(tensor, axis=0)
+
+
+def find_among_replicas(tensor):
+    """Return the rows of all replicas, and the number of the first one of this replica.
+
+    Replicas may have different numbers of rows; see `gather_over_replicas`.
+    """
+    if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        return tensor, 0
+    counts = gather_over_replicas(tf.shape(tensor)[:1])  # (replicas,)
+    return gather_over_replicas(tensor), tf.reduce_sum(counts[: replica_number()])
 
 
 def apply_gradients(optimizer, variables, gradients, finite):
@@ -294,14 +310,22 @@ def _mirrored(count: int | None):
     if gpus:
         if count is not None and count > gpus:
             raise ValueError(f"strategy.devices is {count}, and this machine has {gpus} GPUs.")
-        return tf.distribute.MirroredStrategy([f"GPU:{n}" for n in range(count or gpus)])
+        return _mirrored_over(tuple(f"GPU:{n}" for n in range(count or gpus)))
     if count is None:
         raise ValueError(
             "`mirrored` found no GPU; use one_device, or say with strategy.devices into how many "
             "devices the processor is to be split."
         )
     split_processor(count)
-    return tf.distribute.MirroredStrategy([f"CPU:{n}" for n in range(count)])
+    return _mirrored_over(tuple(f"CPU:{n}" for n in range(count)))
+
+
+@functools.cache
+def _mirrored_over(devices: tuple[str, ...]):
+    # One for all runs of a process. Two strategies over the same devices number their exchanges
+    # alike, and TensorFlow takes an exchange of the second for one of the first: where a run that
+    # gathers follows one that only sums, it stops with `Collective ops is aborted`.
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _multi_worker():

@@ -273,7 +273,7 @@ def test_clipping_is_that_of_keras(clip):
     gradients = [tf.constant(np.linspace(-1.0, 2.0, size), "float32") for size in (5, 9)]
     for scale in (1.0, 0.01):  # the second is below the limit
         scaled = [gradient * scale for gradient in gradients]
-        ours = AdamW(0.1, **clip)._clip_gradients(scaled)
+        ours = AdamW(0.1, **clip)._clip_sums(scaled)
         theirs = keras.optimizers.AdamW(0.1, **clip)._clip_gradients(scaled)
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6)
@@ -282,7 +282,7 @@ def test_clipping_is_that_of_keras(clip):
 def test_repeated_rows_count_once_in_the_norm():
     """Where Keras's own clipping takes the norm of the slices before they are added up."""
     slices = tf.IndexedSlices(tf.constant([[3.0, 4.0], [3.0, 4.0]]), tf.constant([1, 1]), [3, 2])
-    (clipped,) = AdamW(global_clipnorm=5.0)._clip_gradients([slices])
+    (clipped,) = AdamW(global_clipnorm=5.0)._clip_sums([slices])
     np.testing.assert_allclose(clipped, [[0, 0], [3, 4], [0, 0]], rtol=1e-6)
     (theirs,) = keras.optimizers.AdamW(global_clipnorm=5.0)._clip_gradients([slices])
     assert np.abs(tf.convert_to_tensor(theirs) - clipped.numpy()).max() > 0.1

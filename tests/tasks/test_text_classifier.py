@@ -158,6 +158,21 @@ def test_wrong_training_data_is_named(classifier, x, y, message):
         classifier.fit(x, y, verbose=0)
 
 
+def test_labels_of_one_class_are_refused_unless_they_are_meant(fresh):
+    before = fresh.get_weights()
+    with pytest.raises(ValueError, match=r"all 4 labels are 'good'.*allow_one_class=True"):
+        fresh.fit(GOOD, ["good"] * 4, verbose=0)
+    with pytest.raises(ValueError, match="all 4 labels are 'bad'"):
+        fresh.fit({"token_ids": np.full((4, 3), 2)}, [0] * 4, verbose=0)
+    # Sorted by class, so that what is left behind for validation is the other one.
+    with pytest.raises(ValueError, match="all 4 labels are 'good'"):
+        fresh.fit(GOOD + BAD, ["good"] * 4 + ["bad"] * 4, validation_split=0.5, verbose=0)
+    for one, other in zip(before, fresh.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    fresh.fit(GOOD, ["good"] * 4, allow_one_class=True, verbose=0)
+    assert any((a != b).any() for a, b in zip(before, fresh.get_weights(), strict=True))
+
+
 def test_wrong_labels_in_a_dataset_are_named(fresh):
     dataset = tf.data.Dataset.from_tensor_slices((["a", "b"], ["good", "god"])).batch(2)
     with pytest.raises(ValueError, match="not one of bad, good; got god"):
@@ -181,7 +196,8 @@ def test_one_output_is_a_regression(backbone, preprocessor):
     assert loss == pytest.approx(np.mean((scores - [2.5, -1.0]) ** 2), abs=1e-4)
 
 
-def test_the_default_is_fine_tuning(classifier):
+def test_the_default_is_fine_tuning(backbone, preprocessor):
+    classifier = TextClassifier.from_backbone(backbone, preprocessor, labels=["bad", "good"])
     assert float(classifier.optimizer.learning_rate) == pytest.approx(5e-5)
     assert classifier.loss.get_config()["from_logits"]
     variables = classifier.trainable_variables

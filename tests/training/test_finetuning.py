@@ -338,3 +338,43 @@ def test_part_of_the_training_data_is_dev_where_there_is_no_file(tmp_path):
     pairs = [set(zip(part["text"], part["text_pair"], part["label"], strict=True))
              for part in (parts["train"], parts["dev"])]  # fmt: skip
     assert pairs[0].isdisjoint(pairs[1])
+
+
+def test_questions_on_one_article_stay_on_one_side(tmp_path):
+    recipe = load_recipe("finetune/squad_v2", {"data.dev": None, "data.dev_share": 0.3}, smoke=True)
+    kind = kind_of(recipe)
+    parts = read_parts(kind)
+    groups = [set(kind.groups(part)) for part in (parts["train"], parts["dev"])]
+    assert groups[0].isdisjoint(groups[1])
+    whole = len(kind.read(find_file(recipe.data, recipe.data.train), "train")["question"])
+    assert len(parts["train"]) + len(parts["dev"]) == whole
+    assert len(parts["dev"]) >= round(0.3 * whole)
+
+
+def test_baselines_have_the_metrics_of_the_task(classified):
+    folder, _ = classified
+    baseline = read_json(folder / "results.json")["baselines"]["dev"]
+    assert set(baseline) == {"accuracy", "matthews", "macro_f1"}
+    # Three classes, of which one is always said: its F1 is 2 p / (1 + p), and the others' 0.
+    share = baseline["accuracy"]
+    assert baseline["macro_f1"] == pytest.approx(2 * share / (1 + share) / 3)
+    assert baseline["matthews"] == 0.0
+
+
+def test_numbers_of_json_lines_are_names_of_classes(tmp_path):
+    lines = [json.dumps({"text": f"text {i}", "label": i % 3 + 1}) for i in range(12)]
+    (tmp_path / "train.jsonl").write_text("\n".join(lines) + "\n")
+    recipe = load_recipe(
+        "finetune/scicite",
+        {"data.directory": str(tmp_path), "data.labels": None, "data.dev": None},
+        smoke=True,
+    )
+    kind = kind_of(recipe)
+    parts = read_parts(kind)
+    assert kind.labels(parts["train"]) == ["1", "2", "3"]
+    kind.check(parts)
+    assert set(parts["dev"]["label"]) <= {"1", "2", "3"}
+    parts["dev"].columns["label"][0] = "4"
+    line = parts["dev"]["line"][0]
+    with pytest.raises(ValueError, match=rf"line {line}: .* one of 1, 2, 3; got '4'"):
+        kind.check(parts)

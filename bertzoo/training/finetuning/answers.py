@@ -25,6 +25,10 @@ class QuestionAnswering(WindowKind):
         self.may_be_none |= any(one.is_impossible for one in questions)
         return {"question": questions}
 
+    def groups(self, examples):
+        """Return the article of each question: what is asked of one, answers other questions."""
+        return [one.title or one.context for one in examples["question"]]
+
     def has_labels(self, examples):
         """Return whether every question has an answer or says that there is none."""
         return all(one.answers or one.is_impossible for one in examples["question"])
@@ -93,7 +97,7 @@ class QuestionAnswering(WindowKind):
             if not exact[row]
         ]
 
-    def baseline(self, train, examples):
+    def baseline(self, task, train, examples):
         """Return the metrics of saying that nothing has an answer."""
         scores = squad.squad_scores(self._golds(examples), [""] * len(examples))
         return {name: scores[name] for name in self.metric_names}

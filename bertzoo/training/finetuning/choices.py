@@ -72,7 +72,7 @@ class MultipleChoices(Kind):
                 wrong.append({"expected": choices[label], "got": choices[got], "text": text})
         return wrong
 
-    def baseline(self, train, examples):
+    def baseline(self, task, train, examples):
         """Return the accuracy of always choosing the place that is mostly right."""
         best = collections.Counter(train["label"]).most_common(1)[0][0]
         return {"accuracy": accuracy(examples["label"], [best] * len(examples))}

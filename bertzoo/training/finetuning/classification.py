@@ -6,7 +6,8 @@ import collections
 
 import numpy as np
 
-from bertzoo import reports
+from bertzoo import checkpoints, reports
+from bertzoo.config import nearest
 from bertzoo.metrics import classification, correlation
 from bertzoo.postprocessing.labels import select
 from bertzoo.readers.glue import glue_labels
@@ -28,7 +29,14 @@ class OfTexts(Kind):
         column = data.columns.score if score else data.columns.label
         if part == "test" and data.reader not in ("glue", "folders"):
             column = column if tables.has_column(data, path, column) else None
-        return tables.read_texts(data, path, label=column, score=score, several=several)
+        columns = tables.read_texts(data, path, label=column, score=score, several=several)
+        if not score and "label" in columns:
+            # A number in a file of JSON lines or Parquet is the name of a class, not its place.
+            columns["label"] = [
+                list(map(str, label)) if isinstance(label, list) else str(label)
+                for label in columns["label"]
+            ]
+        return columns
 
     def texts(self, examples):
         """Return the texts, or the pairs as a dict of columns."""
@@ -60,12 +68,17 @@ class Classification(OfTexts):
 
     def __init__(self, recipe):
         super().__init__(recipe)
+        # Of whole training files: a part that becomes dev may have the only rows of a class.
+        self._found = set()
         if recipe.evaluation.metric is None:
             self.metric = GLUE_METRICS.get(recipe.data.task, self.metric_names[0])
 
     def read(self, path, part):
         """Return `text`, perhaps `text_pair`, and `label` where the file has it."""
-        return self.read_labelled(path, part)
+        columns = self.read_labelled(path, part)
+        if part == "train":
+            self._found.update(columns.get("label") or ())
+        return columns
 
     def has_labels(self, examples):
         """Return whether there is a column of labels."""
@@ -84,12 +97,39 @@ class Classification(OfTexts):
             return list(self.recipe.data.labels)
         if self.recipe.data.reader == "glue":
             return list(glue_labels(self.recipe.data.task))
-        found = sorted(set(train["label"]))
+        found = sorted(self._found or set(train["label"]))
         if len(found) < 2:
             raise ValueError(
-                f"{train.source} has one class only, {found[0]!r}: there is nothing to learn."
+                f"{train.source} has one class only, {found[0]!r}: there is nothing to learn. "
+                "Where it is to be learnt all the same, name all classes with data.labels and set "
+                "training.allow_one_class=true."
             )
         return found
+
+    def check(self, parts):
+        """Raise for a label that is none of the classifier's, with its file and line."""
+        known = self.known_labels(parts.get("train"))
+        if known is None:
+            return
+        names = frozenset(known)
+        for part in parts.values():
+            if part["label"] is None:
+                continue
+            for line, label in zip(part["line"], part["label"], strict=True):
+                for name in label if isinstance(label, list) else [label]:
+                    if name not in names:
+                        few = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+                        raise ValueError(
+                            f"{part.source}, line {line}: the label should be one of {few}; "
+                            f"got {name!r}.{nearest(name, known)}"
+                        )
+
+    def known_labels(self, train):
+        """Return the names of the outputs before there is a task; None where they have none."""
+        if not self.recipe.model.keep_head:
+            return self.labels(train)
+        head = checkpoints.open_source(self.recipe.model.preset).heads.get("text_classifier")
+        return head and head.labels
 
     def inputs(self, examples):
         """Return texts and names of classes."""
@@ -102,11 +142,14 @@ class Classification(OfTexts):
     def score(self, task, examples, predictions):
         """Return accuracy, F1 of the class that is named second, Matthews' and macro F1."""
         true, got = examples["label"], self.names(task, predictions)
+        return self._scores(true, got, list(task.labels))
+
+    def _scores(self, true, got, labels):
         scores = {"accuracy": classification.accuracy(true, got)}
-        if len(task.labels) == 2:
-            scores["f1"] = classification.f1(true, got, positive=task.labels[1]).f1
+        if len(labels) == 2:
+            scores["f1"] = classification.f1(true, got, positive=labels[1]).f1
         scores["matthews"] = classification.matthews(true, got)
-        scores["macro_f1"] = classification.macro_f1(true, got, labels=list(task.labels)).f1
+        scores["macro_f1"] = classification.macro_f1(true, got, labels=labels).f1
         return scores
 
     def names(self, task, predictions):
@@ -142,10 +185,10 @@ class Classification(OfTexts):
                 )
         return wrong
 
-    def baseline(self, train, examples):
-        """Return the accuracy of always saying the most frequent class."""
+    def baseline(self, task, train, examples):
+        """Return the metrics of always saying the most frequent class."""
         best = collections.Counter(train["label"]).most_common(1)[0][0]
-        return {"accuracy": classification.accuracy(examples["label"], [best] * len(examples))}
+        return self._scores(examples["label"], [best] * len(examples), list(task.labels))
 
     def official(self, task, examples, predictions, folder):
         """Write the file of a GLUE submission."""
@@ -173,13 +216,18 @@ class MultiLabel(Classification):
 
     def read(self, path, part):
         """Return `text` and `label`, a list of names a row."""
-        return self.read_labelled(path, part, several=True)
+        columns = self.read_labelled(path, part, several=True)
+        if part == "train":
+            self._found.update(name for names in columns.get("label") or () for name in names)
+        return columns
 
     def labels(self, train):
         """Return the names of the labels."""
         if self.recipe.data.labels is not None:
             return list(self.recipe.data.labels)
-        return sorted({name for names in train["label"] for name in names})
+        if self.recipe.data.label_file is not None:
+            return list(read_labels(self.path(self.recipe.data.label_file))[0])
+        return sorted(self._found)
 
     def make(self, train):
         """Return a `TextClassifier` of several labels a text."""
@@ -187,7 +235,7 @@ class MultiLabel(Classification):
         if not model.keep_head:
             labels, parents = self.labels(train), None
             if self.recipe.data.label_file is not None:
-                labels, parents = read_labels(self.path(self.recipe.data.label_file))
+                parents = read_labels(self.path(self.recipe.data.label_file))[1]
             options |= {"labels": labels, "problem": "multi_label", "parents": parents or None}
         return self.load(options)
 
@@ -228,7 +276,7 @@ class MultiLabel(Classification):
                 wrong.append({"expected": ",".join(expected), "got": ",".join(got), **texts})
         return wrong
 
-    def baseline(self, train, examples):
+    def baseline(self, task, train, examples):
         """Return micro F1 of always choosing the most frequent label."""
         counts = collections.Counter(name for names in train["label"] for name in names)
         best = counts.most_common(1)[0][0]
@@ -307,7 +355,7 @@ class Regression(OfTexts):
             for i in worst
         ]
 
-    def baseline(self, train, examples):
+    def baseline(self, task, train, examples):
         """Return the squared error of always saying the mean."""
         mean = float(np.mean(train["score"]))
         true = np.asarray(examples["score"], np.float64)

@@ -9,6 +9,7 @@ from bertzoo.metrics.correlation import pearson, spearman
 from bertzoo.tasks.text_embedder import TextEmbedder
 from bertzoo.training.finetuning import tables
 from bertzoo.training.finetuning.kinds import Kind
+from bertzoo.training.strategy import find_among_replicas
 
 # What each loss is called by `TextEmbedder`; the others are made with what the data say.
 OBJECTIVES = {"ranking": "multiple_negatives", "triplet": "triplet"}
@@ -56,6 +57,8 @@ class Embeddings(Kind):
             objective = SoftmaxClassification(list(labels))
         steps = self.recipe.training.steps_per_execution
         task.compile(optimizer, objective=objective, steps_per_execution=steps)
+        if self.recipe.training.negatives == "global":
+            task.gather = find_among_replicas
 
     def inputs(self, examples):
         """Return groups of texts, and what is known of each."""

@@ -83,7 +83,7 @@ def recipe_of(
     >>> recipe_of("bert_toy", "dev.csv", kind="classification", columns={"text": 0}).data.reader
     'csv'
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if reader is None:
         endings = [ending for ending in path.suffixes if ending != ".gz"]
         reader = "glue" if glue_task else ENDINGS.get(endings[-1] if endings else "")
@@ -118,12 +118,15 @@ def recipe_of(
 def evaluate(recipe) -> Result:
     """Measure the checkpoint of a recipe on its dev file."""
     kind = kind_of(recipe)
-    path = kind.path(recipe.data.dev)
+    path = pathlib.Path(recipe.data.directory) / recipe.data.dev
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist.")
     examples = Examples(kind.read(path, "dev"), str(path))
     if len(examples) == 0 or not kind.has_labels(examples):
         raise ValueError(f"{path} holds no example with a label.")
     if recipe.data.limit is not None:
         examples = examples.take(range(min(recipe.data.limit, len(examples))))
+    kind.check({"dev": examples})
     task = kind.make(examples)
     predictions = kind.predict(task, examples)
     return Result(

@@ -56,9 +56,10 @@ def read_parts(kind):
     if data.dev is not None:
         parts["dev"] = _read(kind, data.dev, "dev")
     else:
-        parts["train"], parts["dev"] = _split(parts["train"], data.dev_share)
+        groups = kind.groups(parts["train"])
+        parts["train"], parts["dev"] = _split(parts["train"], data.dev_share, groups)
     if data.test is not None:
-        parts["test"] = _read(kind, data.test, "test")
+        parts["test"] = _test_part(kind)
     for name in data.also:
         parts[pathlib.PurePath(name).name.partition(".")[0]] = _read(kind, name, "test")
     for name in ("train", "dev"):
@@ -95,18 +96,39 @@ def _read(kind, name, part):
     return examples if limit is None else examples.take(range(min(limit, len(examples))))
 
 
+def _test_part(kind):
+    try:
+        find_file(kind.recipe.data, kind.recipe.data.test)
+    except ValueError as error:
+        raise ValueError(f"{error} Where there is no test file: --set data.test=null.") from None
+    return _read(kind, kind.recipe.data.test, "test")
+
+
 def _joined(parts):
     names = [name for name in parts[0].columns if all(name in part.columns for part in parts)]
     columns = {name: [value for part in parts for value in part.columns[name]] for name in names}
     return Examples(columns, ", ".join(part.source for part in parts))
 
 
-def _split(examples, share):
-    """Return the examples without a share of them, and that share: drawn once and for all."""
-    order = np.random.default_rng(0).permutation(len(examples))
-    count = max(1, round(share * len(examples)))
-    if count >= len(examples):
+def _split(examples, share, groups=None):
+    """Return the examples without a share of them, and that share: drawn once and for all.
+
+    With `groups`, a value a row, the rows of one group stay together, and the share is the
+    smallest of whole groups that is large enough.
+    """
+    if groups is None:
+        groups = range(len(examples))
+    members = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    members, wanted, taken = list(members.values()), max(1, round(share * len(examples))), []
+    order = np.random.default_rng(0).permutation(len(members))
+    count = 0
+    while len(taken) < wanted:
+        taken += members[order[count]]
+        count += 1
+    if count >= len(members):
         raise ValueError(f"{examples.source} has too few rows to take a dev part of {share} away.")
-    dev = examples.take(sorted(order[:count]))
+    dev = examples.take(sorted(taken))
     dev.source += f" ({share:.0%} of it)"
-    return examples.take(sorted(order[count:])), dev
+    return examples.take(sorted(row for i in order[count:] for row in members[i])), dev

@@ -53,9 +53,20 @@ class Kind:
         """Return the columns of a file: name -> values."""
         raise NotImplementedError
 
+    def groups(self, examples):
+        """Return a value a row: rows that share it stay together in a split; None to split rows."""
+        return None
+
     def has_labels(self, examples):
         """Return whether examples can be learnt from or measured on."""
         raise NotImplementedError
+
+    def check(self, parts):
+        """Raise for what a part says that the task could not answer, before anything is trained.
+
+        Args:
+            parts: Part -> `Examples`.
+        """
 
     def make(self, train):
         """Return a new task for the training examples."""
@@ -81,7 +92,7 @@ class Kind:
         """Return the wrong predictions as dicts of strings and numbers."""
         raise NotImplementedError
 
-    def baseline(self, train, examples):
+    def baseline(self, task, train, examples):
         """Return the metrics of an answer that does not look at the text."""
         return {}
 
@@ -139,6 +150,8 @@ class Kind:
         training = self.recipe.training
         x, y = self.inputs(train)
         options = {} if training.class_weight is None else {"class_weight": training.class_weight}
+        if training.allow_one_class:
+            options["allow_one_class"] = True
         task.fit(
             x,
             y,

@@ -170,7 +170,10 @@ class Training(Section):
         early_stopping: Epochs without a gain on dev after which a trial ends; None for never.
         keep: `best` epoch on dev, or the `last`.
         class_weight: `balanced`, or None.
+        allow_one_class: Of `classification`: whether to train on labels that are all the same.
         loss: Of embeddings: `ranking`, `cosine`, `softmax` or `triplet`.
+        negatives: Of the loss `ranking` on several devices: `global`, where the texts of the whole
+            batch do not belong to an anchor, or `local`, where those of its own device do not.
         precision: `float32`, `mixed_bfloat16` or `mixed_float16`.
         strategy: Where it computes: one device unless it is said; see `StrategyConfig`.
         steps_per_execution: Steps between two returns to Python.
@@ -190,7 +193,9 @@ class Training(Section):
     early_stopping: int | None = None
     keep: str = "best"
     class_weight: str | None = None
+    allow_one_class: bool = False
     loss: str | None = None
+    negatives: str = "global"
     precision: str = "float32"
     strategy: StrategyConfig = dataclasses.field(default_factory=_one_device)
     steps_per_execution: int = 1
@@ -203,6 +208,7 @@ class Training(Section):
         self._check_choice("keep", ("best", "last"))
         self._check_choice("class_weight", ("balanced",))
         self._check_choice("loss", LOSSES)
+        self._check_choice("negatives", ("global", "local"))
         self._check_choice("precision", PRECISIONS)
         if self.strategy.name == "multi_worker":
             raise ValueError("a fine-tuning runs on one machine: not with strategy multi_worker.")
@@ -277,6 +283,8 @@ class FinetuneRecipe(Recipe):
             raise ValueError(f"`tokens` are read by `conll`; got {self.data.reader!r}.")
         if (self.task == "question_answering") != (self.data.reader == "squad"):
             raise ValueError("`question_answering` is read by `squad`, and nothing else is.")
+        if self.training.allow_one_class and self.task != "classification":
+            raise ValueError("`training.allow_one_class` belongs to classification.")
         chooses = self.data.reader in ("swag", "codah")
         if chooses and self.task != "multiple_choice":
             raise ValueError(f"{self.data.reader} holds multiple_choice; got {self.task}.")

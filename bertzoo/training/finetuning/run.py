@@ -42,10 +42,11 @@ def run(recipe, *, resume=False, force=False):
     kind = kind_of(recipe)
     folder = begin(recipe, resume, force)
     examples = read_parts(kind)
+    kind.check(examples)
     counts = ", ".join(f"{name} {len(part):,}" for name, part in examples.items())
     kind.say(f"{recipe.task} with {recipe.model.preset}: {counts}")
     outcomes, best, task = run_trials(kind, examples, folder)
-    results = summary(kind, examples, outcomes, best)
+    results = summary(kind, task, examples, outcomes, best)
     write(kind, task, examples, results, best, folder)
     shown = {f"dev_{name}": value["mean"] for name, value in results["dev"].items()}
     for part, scores in results["others"].items():
@@ -128,10 +129,10 @@ def run_trials(kind, examples, folder):
     return outcomes, best, task
 
 
-def summary(kind, examples, outcomes, best):
+def summary(kind, task, examples, outcomes, best):
     """Return the results over all seeds: mean and standard deviation of every metric."""
     baselines = {
-        name: kind.baseline(examples["train"], part)
+        name: kind.baseline(task, examples["train"], part)
         for name, part in examples.items()
         if name != "train" and kind.has_labels(part)
     }

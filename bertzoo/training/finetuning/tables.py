@@ -28,7 +28,8 @@ def read_texts(data, path, *, label=None, score=False, several=False, columns=No
         columns: A `Columns` section; None for that of `data`.
 
     Returns:
-        Name -> values: `text`, and `text_pair`, `label` or `score` where the file has them.
+        Name -> values: `text`, and `text_pair`, `label` or `score` where the file has them; and
+        `line`, where each row stands in its file.
     """
     columns = columns or data.columns
     if data.reader == "glue":
@@ -46,7 +47,7 @@ def read_texts(data, path, *, label=None, score=False, several=False, columns=No
             label_separator=data.separator if several else None,
             score=score,
         )
-    result = {"text": found.text}
+    result = {"text": found.text, "line": found.lines}
     if found.text_pair is not None:
         result["text_pair"] = found.text_pair
     if found.label is not None:

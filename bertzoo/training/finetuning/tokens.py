@@ -46,6 +46,12 @@ class Tokens(WindowKind):
     def make(self, train):
         """Return a `TokenClassifier` with a new head, unless the recipe keeps the old one."""
         model, options = self.recipe.model, self.model_options()
+        found = {tag for tags_of_row in train["tags"] for tag in tags_of_row}
+        if not model.keep_head and len(found) < 2:
+            raise ValueError(
+                f"{train.source} has one tag only, {found.pop()!r}: there is nothing to learn; "
+                "data.columns.tags says which column holds the tags."
+            )
         if not model.keep_head:
             labels = self.recipe.data.labels
             # Of all files: a tag that only dev has cannot be learnt, but it can be counted.
@@ -95,7 +101,7 @@ class Tokens(WindowKind):
                 )
         return wrong
 
-    def baseline(self, train, examples):
+    def baseline(self, task, train, examples):
         """Return the metrics of giving each word the tag it mostly had in training, else O."""
         counts = collections.defaultdict(collections.Counter)
         for words, given in zip(train["words"], train["tags"], strict=True):
@@ -104,7 +110,7 @@ class Tokens(WindowKind):
         most = {word: counter.most_common(1)[0][0] for word, counter in counts.items()}
         usual = collections.Counter(tag for row in train["tags"] for tag in row).most_common(1)
         got = [[most.get(word, usual[0][0]) for word in words] for words in examples["words"]]
-        scores = self._score(examples["tags"], got, self._all_tags())
+        scores = self._score(examples["tags"], got, list(task.labels))
         return {name: scores[name] for name in self.metric_names}
 
     def official(self, task, examples, predictions, folder):
