@@ -1,15 +1,18 @@
 """A small BERT pretrained from raw text, beside transformers on the same batches; then SST-2.
 
     python benchmarks/pretraining.py data runs/mini            # vocabulary, records
-    bertzoo train pretrain/cpu_small --set ...                 # printed by the step before
+    python benchmarks/pretraining.py train runs/mini           # the recipe pretrain/cpu_small
     python benchmarks/pretraining.py peer runs/mini            # the same run in PyTorch
     python benchmarks/pretraining.py finetune runs/mini        # pretrained against random weights
+    python benchmarks/pretraining.py picture runs/mini         # the curves of both
 
 `data` takes Gutenberg's novels and Wikipedia's articles from BERTZOO_DATA, holds every 40th
-document out, learns a vocabulary of 8,000 words and prepares records. `peer` trains transformers'
-`BertForMaskedLM` (AdamW of torch) from the same initial weights on the same batches with the same
-masks and learning rates, and logs like the run it is compared with. `finetune` trains a classifier
-on SST-2 from the pretrained preset and from random weights, several seeds each.
+document out, learns a vocabulary of 8,000 words and prepares records. `train` runs the recipe and
+adds up its CPU seconds, which other work on the machine does not change as it does the time. `peer`
+trains transformers' `BertForMaskedLM` (AdamW of torch, bfloat16 by autocast) from the same initial
+weights on the same batches with the same masks and learning rates, for `--minutes` of CPU or as
+many steps. `finetune` trains a classifier on SST-2 from the pretrained preset and from random
+weights, several seeds each, and goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import argparse
 import csv
+import itertools
 import json
 import math
 import pathlib
@@ -32,32 +36,36 @@ from side_by_side import DATA
 
 RECIPE = "pretrain/cpu_small"
 LENGTH, VOCABULARY = 64, 8000
+# Sentences of SST-2 to learn from -> epochs.
+SENTENCES = {1000: 5, 3000: 3}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=["data", "peer", "finetune"])
+    steps = {"data": data, "train": train, "peer": peer, "finetune": finetune, "picture": picture}
+    parser.add_argument("step", choices=list(steps))
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--steps", default=1100, type=int, help="of pretraining")
-    parser.add_argument("--threads", default=1, type=int)
-    parser.add_argument("--sentences", default=6000, type=int, help="of SST-2 to train on")
-    parser.add_argument("--epochs", default=3, type=int)
+    parser.add_argument("--set", action="append", default=[], help="changes of the recipe")
+    parser.add_argument("--minutes", default=15.0, type=float, help="of CPU, of the peer")
+    parser.add_argument("--threads", default=1, type=int, help="of the peer")
     parser.add_argument("--seeds", default=2, type=int)
+    parser.add_argument("--starts", nargs="+", default=["pretrained", "random"])
     arguments = parser.parse_args()
-    {"data": data, "peer": peer, "finetune": finetune}[arguments.step](arguments)
+    steps[arguments.step](arguments)
 
 
-def changes(folder, steps):
-    """Return what a run in this folder changes in the recipe."""
-    return [
+def recipe_of(arguments):
+    """Return the recipe as a run in this folder has it."""
+    from bertzoo.training.recipe import load_recipe
+
+    folder = arguments.folder
+    changes = [
         f"output={folder / 'run'}",
         f"model.tokenizer={folder / 'vocab.txt'}",
         f"phases.0.records=[{folder / 'records'}]",
-        f"phases.0.steps={steps}",
         f"evaluation.records=[{folder / 'held_out'}]",
-        "training.evaluate_every=250",
-        f"schedule.warmup_steps={steps // 10}",
     ]
+    return load_recipe(RECIPE, [*changes, *arguments.set])
 
 
 def data(arguments):
@@ -86,8 +94,16 @@ def data(arguments):
             tokenizer, [str(folder / f"{name}.txt")], str(folder / target), options
         )
         print(f"{target}: {manifest.counts}")
-    sets = " ".join(f"--set '{change}'" for change in changes(folder, arguments.steps))
-    print(f"next: bertzoo train {RECIPE} {sets}")
+
+
+def train(arguments):
+    target = arguments.folder / "cpu_seconds.json"
+    before = json.loads(target.read_text()) if target.exists() else 0.0
+    try:
+        result = recipe_of(arguments).run()
+    finally:
+        target.write_text(json.dumps(before + time.process_time()))
+    print(json.dumps(result))
 
 
 def peer(arguments):
@@ -96,10 +112,9 @@ def peer(arguments):
     import transformers
 
     import bertzoo
-    from bertzoo.training.recipe import load_recipe
 
     torch.set_num_threads(arguments.threads)
-    recipe = load_recipe(RECIPE, changes(arguments.folder, arguments.steps))
+    recipe = recipe_of(arguments)
     tokenizer = recipe._tokenizer()
     keras.utils.set_random_seed(recipe.training.seed)  # the weights that the recipe begins with
     _, network = recipe._objective(tokenizer)
@@ -127,26 +142,31 @@ def peer(arguments):
     held_out = phase.held_out.dataset(0, size, range(1), 1).take(phase.held_out_batches)
     held_out = list(held_out.as_numpy_iterator())
     batches = phase.source.dataset(0, size, range(1), 1).as_numpy_iterator()
-    losses, seconds = [], 0.0
+    losses, seconds, step = [], 0.0, 0
+    training = recipe.training
+    is_half = training.precision == "mixed_bfloat16"
     with (arguments.folder / "peer.jsonl").open("w", encoding="utf-8") as log:
-        for step in range(1, arguments.steps + 1):
+        while step < recipe.steps and seconds < 60 * arguments.minutes:
             inputs = _torch_batch(next(batches), torch)
             started = time.process_time()
             for group in optimizer.param_groups:
-                group["lr"] = float(schedule(step - 1))
-            loss = model.train()(**inputs).loss
+                group["lr"] = float(schedule(step))
+            with torch.autocast("cpu", torch.bfloat16, enabled=is_half):
+                loss = model.train()(**inputs).loss
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.training.clip_norm)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
             optimizer.step()
             seconds += time.process_time() - started
             losses.append(float(loss.detach()))
-            row = {"step": step}
-            if step % 50 == 0:
-                row |= {"loss": statistics.mean(losses[-50:]), "cpu_seconds": seconds}
-            if step % 250 == 0:
-                row |= _evaluate(model, held_out, torch)
-            if len(row) > 1:
+            step += 1
+            rows = []
+            if step % training.log_every == 0:
+                mean = statistics.mean(losses[-training.log_every :])
+                rows.append({"step": step, "loss": mean, "cpu_seconds": seconds})
+            if step % training.evaluate_every == 0:
+                rows.append({"step": step, **_evaluate(model, held_out, torch)})
+            for row in rows:
                 print(json.dumps(row), file=log, flush=True)
                 print(row, flush=True)
 
@@ -180,7 +200,7 @@ def _evaluate(model, batches, torch):
         total += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
         hits += float((logits.argmax(-1) == labels).sum())
         count += len(labels)
-    return {"held_out_masked_lm": total / count, "held_out_accuracy": hits / count}
+    return {"held_out_masked_lm": total / count, "held_out_masked_lm_accuracy": hits / count}
 
 
 def finetune(arguments):
@@ -195,27 +215,61 @@ def finetune(arguments):
         return [row[0] for row in rows], np.array([int(row[1]) for row in rows])
 
     texts, labels = read("train.tsv")
-    chosen = np.random.default_rng(0).permutation(len(texts))[: arguments.sentences]
-    texts, labels = [texts[i] for i in chosen], labels[chosen]
+    order = np.random.default_rng(0).permutation(len(texts))
     dev_texts, dev_labels = read("dev.tsv")
     preset = str(arguments.folder / "run" / "preset")
-    accuracies = {"pretrained": [], "random": []}
-    for seed in range(arguments.seeds):
-        for start in accuracies:
-            keras.utils.set_random_seed(seed)
-            model = bertzoo.TextClassifier.from_preset(
-                preset, load_weights=start == "pretrained", num_classes=2
-            )
-            steps = arguments.epochs * math.ceil(len(texts) / 32)
-            schedule = bertzoo.optimizers.WarmupPolynomial(3.0e-4, steps, steps // 10)
-            model.compile(bertzoo.optimizers.AdamW(schedule, global_clipnorm=1.0))
-            model.fit(texts, labels, batch_size=32, epochs=arguments.epochs, verbose=0)
-            found = model.predict(dev_texts, verbose=0).argmax(axis=1)
-            accuracies[start].append(float((found == dev_labels).mean()))
-            print(f"seed {seed}, {start}: {accuracies[start][-1]:.4f}", flush=True)
-    majority = float(max(dev_labels.mean(), 1 - dev_labels.mean()))
-    result = {"sentences": len(texts), "majority": majority, **accuracies}
-    (arguments.folder / "sst2.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    target = arguments.folder / "sst2.json"
+    result = json.loads(target.read_text("utf-8")) if target.exists() else {}
+    result["majority"] = float(max(dev_labels.mean(), 1 - dev_labels.mean()))
+    runs = itertools.product(range(arguments.seeds), SENTENCES.items(), arguments.starts)
+    for seed, (size, epochs), start in runs:
+        name = f"{size} sentences, seed {seed}, {start}"
+        if name in result:
+            continue
+        keras.utils.set_random_seed(seed)
+        model = bertzoo.TextClassifier.from_preset(
+            preset, load_weights=start == "pretrained", num_classes=2
+        )
+        steps = epochs * math.ceil(size / 32)
+        schedule = bertzoo.optimizers.WarmupPolynomial(3.0e-4, steps, steps // 10)
+        model.compile(bertzoo.optimizers.AdamW(schedule, global_clipnorm=1.0))
+        chosen = [texts[i] for i in order[:size]]
+        model.fit(chosen, labels[order[:size]], batch_size=32, epochs=epochs, verbose=0)
+        found = model.predict(dev_texts, verbose=0).argmax(axis=1)
+        result[name] = float((found == dev_labels).mean())
+        target.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        print(f"{name}: {result[name]:.4f} after {time.process_time():.0f} CPU s", flush=True)
+
+
+def picture(arguments):
+    """Draw held-out loss and accuracy of both runs by steps and by CPU time."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from bertzoo.training.run_log import read_log
+
+    folder, curves = arguments.folder, {}
+    for name, log in (("bertzoo", "run/log.jsonl"), ("transformers", "peer.jsonl")):
+        rows, held_out, _ = read_log(str(folder / log))
+        last = rows[-1]["step"]
+        seconds = rows[-1].get("cpu_seconds")
+        if seconds is None:
+            seconds = json.loads((folder / "cpu_seconds.json").read_text())
+        curves[name] = held_out, seconds / last / 60
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 2, sharey="row", sharex="col")
+    labels = {"held_out_masked_lm": "held-out loss", "held_out_masked_lm_accuracy": "accuracy"}
+    for row, (key, label) in zip(axes, labels.items(), strict=True):
+        row[0].set_ylabel(label)
+        for name, (held_out, minutes) in curves.items():
+            values = [point[key] for point in held_out]
+            row[0].plot([point["step"] for point in held_out], values, ".-", label=name)
+            row[1].plot([point["step"] * minutes for point in held_out], values, ".-", label=name)
+    axes[1][0].set_xlabel("step")
+    axes[1][1].set_xlabel("CPU minutes")
+    axes[0][0].legend()
+    figure.savefig(folder / "pretraining.png", dpi=80)
 
 
 if __name__ == "__main__":

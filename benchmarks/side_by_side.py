@@ -28,6 +28,8 @@ def arguments(description, **defaults):
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small sizes, under 2 minutes")
     parser.add_argument("--repeats", default=defaults.get("repeats", 7), type=int)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: seconds of "
+                        "all threads, where other work runs on the machine")  # fmt: skip
     parser.add_argument("--output", type=pathlib.Path, help="folder for NAME.json and NAME.md")
     return parser
 

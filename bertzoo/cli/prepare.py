@@ -12,13 +12,13 @@ from bertzoo.cli.output import answer, remark, table
 
 # Documents of `--smoke`: enough for some hundred rows.
 SMOKE_DOCUMENTS = 200
-_VOCABULARIES = {".txt": "wordpiece", ".spm": "sentence_piece", ".model": "sentence_piece"}
 
 
 def prepare(options) -> None:
     """`bertzoo prepare`: write a directory of records and say what is in it."""
     from bertzoo.corpus.manifest import RecordOptions
     from bertzoo.corpus.prepare import prepare_records
+    from bertzoo.training.pretraining import load_tokenizer
     from bertzoo.training.recipe import parse_overrides
 
     changes = parse_overrides(options.set)
@@ -28,7 +28,7 @@ def prepare(options) -> None:
         if key.startswith("tokenizer.")
     }
     records = RecordOptions.from_dict(changes, "--set")
-    tokenizer = open_tokenizer(options.source, settings)
+    tokenizer = load_tokenizer(options.source, settings)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         texts = options.texts
@@ -48,29 +48,6 @@ def prepare(options) -> None:
             for key, value in result.items()]  # fmt: skip
     remark(f"{counts['tokens'] / max(seconds, 1.0e-9):,.0f} tokens a second, {seconds:.1f} s")
     answer(options, table(rows, right=[1]), {**result, "seconds": round(seconds, 3)})
-
-
-def open_tokenizer(source: str, settings: dict):
-    """Return the tokenizer of a preset, a directory, or a vocabulary file with settings."""
-    from bertzoo import checkpoints
-    from bertzoo.config import TokenizerConfig
-    from bertzoo.preprocessing.preprocessor import preprocessor_of_checkpoint
-    from bertzoo.tokenizers.base import Tokenizer
-
-    path = pathlib.Path(source)
-    if path.is_file() and path.suffix in _VOCABULARIES:
-        config = TokenizerConfig.from_dict(
-            {"kind": _VOCABULARIES[path.suffix], **settings}, "--set tokenizer"
-        )
-        return Tokenizer.from_files(config, {"vocabulary": path})
-    if settings:
-        raise ValueError(
-            f"settings of the tokenizer are for a vocabulary file; {source} has its own."
-        )
-    preprocessor, missing = preprocessor_of_checkpoint(checkpoints.open_source(source))
-    if preprocessor is None:
-        raise ValueError(f"{source} cannot read strings: {missing}.")
-    return preprocessor.tokenizer
 
 
 def _progress(step: str, done: int, total: int) -> None:

@@ -85,6 +85,7 @@ def prepare_records(
         manifest = Manifest.read(directory)
         made = {"options": manifest.options.to_dict(), "tokenizer": manifest.tokenizer}
         _refuse_change(directory, {**made, "sources": list(manifest.sources)}, plan)
+        _remove_leftovers(directory)
         return manifest
     tf.io.gfile.makedirs(work)
     plan_path = storage.join(work, "plan.json")
@@ -105,11 +106,18 @@ def prepare_records(
             shards.append(Shard(**shard))
             report("writing", done, num_shards)
     manifest = finish(directory, tokenizer, options, sources, counts, shards)
-    tf.io.gfile.rmtree(work)
-    for name in tf.io.gfile.listdir(directory):  # of runs that were killed
-        if name.startswith(".records-") and name.endswith(".partial"):
-            tf.io.gfile.remove(storage.join(directory, name))
+    _remove_leftovers(directory)
     return manifest
+
+
+def _remove_leftovers(directory):
+    # The sorted documents, and halves of files that killed runs left.
+    work = storage.join(directory, WORK)
+    if tf.io.gfile.exists(work):
+        tf.io.gfile.rmtree(work)
+    for name in tf.io.gfile.listdir(directory):
+        if name.startswith(".") and name.endswith(".partial"):
+            tf.io.gfile.remove(storage.join(directory, name))
 
 
 def finish(directory, tokenizer, options, sources, counts, shards) -> Manifest:

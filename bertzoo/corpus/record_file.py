@@ -149,6 +149,7 @@ def _feature_heads(sizes):
     return entries
 
 
+@functools.lru_cache(2**12)  # lengths, of which a file has few different ones
 def varint(number: int) -> bytes:
     r"""Return a number in seven bits a byte, the lowest first.
 

@@ -186,11 +186,12 @@ class Preprocessor(keras.layers.Layer):
         tokens = self.tokenizer.tokenize_masked(text)
         return packing.pack(tokens, None, self.form, self.sequence_length)
 
-    def preprocess_masked(self, inputs):
+    def preprocess_masked(self, inputs, length=None):
         """Return the features of texts that spell the mask token out, and where it stands.
 
         Args:
             inputs: Texts, as for `call`; no pairs.
+            length: T, at least that of the longest row; None for what `padding` says.
 
         Returns:
             The features, and `mask_positions` and `mask_weights`, int32 `[B, P]`: P is the
@@ -205,7 +206,7 @@ class Preprocessor(keras.layers.Layer):
         if text_pair is not None:
             raise ValueError("masks are read in texts, not in pairs; join each pair to one text.")
         token_ids, first_lengths = self.pack_masked(text)
-        features = self.pad(token_ids, first_lengths)
+        features = self.pad(token_ids, first_lengths, length)
         is_mask = tf.equal(features["token_ids"], self.tokenizer.mask_id)  # (B, T)
         positions = tf.where(is_mask)  # (masks, 2): row and place
         counts = tf.reduce_sum(tf.cast(is_mask, "int32"), axis=1)  # (B,)

@@ -7,15 +7,14 @@ found from the ids, as in `serving_ids`.
 import dataclasses
 import importlib.util
 import pathlib
-import tempfile
 
 import numpy as np
 import tensorflow as tf
 
 from bertzoo import durable
-from bertzoo.serving import signatures
+from bertzoo.serving import converters, signatures
 
-# B batch  T length
+# B batch  T length  P masked places  V vocabulary
 
 # Name -> (extra to install, packages that it needs, ending of its file).
 RUNTIMES = {
@@ -23,8 +22,6 @@ RUNTIMES = {
     "openvino": ("openvino", ("openvino", "onnx", "tf2onnx"), ".xml"),
     "litert": ("litert", ("ai_edge_litert",), ".tflite"),
 }
-# The version of ONNX's ops that onnxruntime 1.14 (2023) and all later ones run.
-OPSET = 17
 # LiteRT does not convert a mask of which batch and length are both open.
 FIXED_LENGTH = ("litert",)
 SAMPLE = ("A good film, and the cast was great.", "", "Größe 東京 мир", "word " * 40)
@@ -51,25 +48,31 @@ class RuntimeModel:
     run: object
 
     def predict(self, texts, batch_size=32):
-        """Return the outputs for texts, arrays `[N, ...]` by name, each batch padded alike."""
+        """Return the outputs for texts, arrays `[N, ...]` by name.
+
+        Where batches differ in their padded length, shorter outputs end in zeros.
+        """
         parts = []
         for start in range(0, len(texts), batch_size):
             features = features_of(self.task, texts[start : start + batch_size], self.length)
             parts.append(self.run(features))
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {name: _joined([part[name] for part in parts]) for name in parts[0]}
 
 
 def export_runtime(task, path, runtime, texts=SAMPLE, calibration=None):
     """Write a task's network as a file of another runtime, run it there and compare.
 
     Args:
-        task: A `TextClassifier`, `TextEmbedder`, `TokenClassifier` or `QuestionAnswerer`.
+        task: Any task. A `MaskedLM`'s network also takes `mask_positions` `[B, P]` and gives
+            `logits` `[B, P, V]`; a `MultipleChoice`'s takes pairs of a text and one of its choices,
+            and gives the `logit` `[B]` of each.
         path: Of the file; a proper ending is added where it has none.
         runtime: `onnx`, `openvino` or `litert`.
         texts: For the comparison.
         calibration: Texts like those to come: then the products are int8, by the runtime's own
-            quantiser. ONNX Runtime takes the ranges of activations from these texts, LiteRT from
-            each batch. The outputs drift: measure your metric before and after, with `predict`.
+            quantiser (OpenVINO's is the package nncf). ONNX Runtime and OpenVINO take the ranges of
+            activations from these texts, LiteRT from each batch. The outputs drift: measure your
+            metric before and after, with `predict`.
 
     Returns:
         A `RuntimeModel`.
@@ -85,34 +88,32 @@ def export_runtime(task, path, runtime, texts=SAMPLE, calibration=None):
         raise ValueError(
             f"a {task.head_kind} network cannot be exported; {', '.join(_OUTPUTS)} can."
         )
+    if calibration is not None and not len(calibration):
+        raise ValueError("calibration needs texts like those to come; got none.")
+    extra, packages, _ = RUNTIMES[runtime]
     if calibration is not None and runtime == "openvino":
-        raise ValueError("OpenVINO has no quantiser of its own in its package; use onnx or litert.")
-    extra, packages, ending = RUNTIMES[runtime]
+        extra, packages = "openvino-int8", (*packages, "nncf")
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(
                 f"{package}, pip install 'bertzoo[{extra}]'", name=f"{package} ({extra})"
             )
-    path = pathlib.Path(path)
-    path = path if path.suffix == ending else path.with_name(path.name + ending)
-    length = task.preprocessor.sequence_length if runtime in FIXED_LENGTH else None
-    function = numeric_function(task, length)
+    path, length = _file_and_length(task, path, runtime)
     samples = None
     if calibration is not None:
         samples = [features_of(task, [text], length) for text in calibration]
     temporary = durable.temporary_beside(path, "export")
     try:
-        _WRITERS[runtime](function, temporary / path.name, samples)
-        run = RUNNERS[runtime](temporary / path.name)
-        features = features_of(task, list(texts), length)
-        expected = {key: value.numpy() for key, value in function(*features.values()).items()}
-        got = run(features)
-        difference = max(float(np.abs(got[key] - expected[key]).max()) for key in expected)
+        converters.WRITERS[runtime](numeric_function(task, length), temporary / path.name, samples)
+        difference = _difference(
+            task, converters.RUNNERS[runtime](temporary / path.name), length, texts
+        )
         if calibration is None and not difference <= 1e-4:
             raise ValueError(
                 f"{runtime} differs from the task by {difference}; nothing is written."
             )
-        for file in temporary.iterdir():  # OpenVINO has its weights in a file of their own
+        # OpenVINO has its weights in a file of their own; the one that is opened comes last.
+        for file in sorted(temporary.iterdir(), key=lambda file: file.name == path.name):
             durable.sync(file)
             file.replace(path.parent / file.name)
         durable.sync(path.parent)
@@ -120,12 +121,47 @@ def export_runtime(task, path, runtime, texts=SAMPLE, calibration=None):
         for file in temporary.iterdir():
             file.unlink()
         temporary.rmdir()
-    return RuntimeModel(path, runtime, task, difference, length, RUNNERS[runtime](path))
+    return RuntimeModel(path, runtime, task, difference, length, converters.RUNNERS[runtime](path))
+
+
+def load_runtime(task, path, runtime, texts=SAMPLE):
+    """Open a file of `export_runtime`, and measure again how far it is from the task.
+
+    Args:
+        task: Whose it is: its preprocessor makes the ids.
+        path: Of the file.
+        runtime: `onnx`, `openvino` or `litert`.
+        texts: For the comparison.
+
+    Returns:
+        A `RuntimeModel`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    path, length = _file_and_length(task, path, runtime)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}; export_runtime writes it.")
+    run = converters.RUNNERS[runtime](path)
+    return RuntimeModel(path, runtime, task, _difference(task, run, length, texts), length, run)
+
+
+def _file_and_length(task, path, runtime):
+    ending, path = RUNTIMES[runtime][2], pathlib.Path(path)
+    path = path if path.suffix == ending else path.with_name(path.name + ending)
+    return path, task.preprocessor.sequence_length if runtime in FIXED_LENGTH else None
+
+
+def _difference(task, run, length, texts):
+    features = features_of(task, list(texts), length)
+    expected = numeric_function(task, length)(*features.values())
+    got = run(features)
+    return max(float(np.abs(got[key] - value.numpy()).max()) for key, value in expected.items())
 
 
 def numeric_function(task, length=None):
     """Return the network as a `tf.function` of ids `[B, length]` with numbers only as outputs."""
-    names = list(signatures.ids_inputs(task))
+    names = _input_names(task)
     specs = [tf.TensorSpec([None, length], tf.int32, name=name) for name in names]
     tokenizer, outputs = task.tokenizer, _OUTPUTS[task.head_kind]
 
@@ -137,7 +173,14 @@ def numeric_function(task, length=None):
         )
         return outputs(task, task.network(features, training=False))
 
+    if task.head_kind == "masked_lm":  # P, which no padding fixes
+        specs[-1] = tf.TensorSpec([None, None], tf.int32, name=names[-1])
     return tf.function(run, input_signature=specs, autograph=False)
+
+
+def _input_names(task):
+    names = list(signatures.ids_inputs(task))
+    return [*names, "mask_positions"] if task.head_kind == "masked_lm" else names
 
 
 def _class_outputs(task, outputs):
@@ -150,127 +193,28 @@ _OUTPUTS = {
     "text_embedder": lambda task, outputs: {"embedding": outputs},
     "token_classifier": lambda task, outputs: {"probabilities": tf.nn.softmax(outputs)},
     "question_answerer": lambda task, outputs: dict(outputs),
+    "multiple_choice": lambda task, outputs: {"logit": tf.reshape(outputs, [-1])},
+    "masked_lm": lambda task, outputs: {"logits": outputs},
 }
 
 
 def features_of(task, texts, length=None):
-    """Return the ids of texts as the functions in `RUNNERS` take them, int32 `[B, T]` by name."""
+    """Return the ids of texts as a runtime takes them, int32 `[B, T]` by name."""
     preprocessor = task.preprocessor
-    features = preprocessor.pad(*preprocessor.pack(*preprocessor.columns(texts)), length)
-    return {name: features[name] for name in signatures.ids_inputs(task)}
+    if task.head_kind == "masked_lm":
+        features = preprocessor.preprocess_masked(texts, length)
+    else:
+        features = preprocessor.pad(*preprocessor.pack(*preprocessor.columns(texts)), length)
+    return {name: features[name] for name in _input_names(task)}
 
 
-def _write_onnx(function, path, samples):
-    import tf2onnx
-
-    plain = path if samples is None else path.with_name("float32.onnx")
-    tf2onnx.convert.from_function(
-        function,
-        input_signature=function.input_signature,
-        opset=OPSET,
-        output_path=str(plain),
-        # tf2onnx writes it under its own name, as if another would give its meaning.
-        custom_op_handlers={"Erfc": (_one_minus_erf, [])},
-    )
-    if samples is None:
-        return
-    from onnxruntime import quantization
-
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self):
-            self.left = iter(samples)
-
-        def get_next(self):
-            features = next(self.left, None)
-            return features and {name: value.numpy() for name, value in features.items()}
-
-    # Only products: quantised norms and softmaxes cost accuracy and win nothing.
-    quantization.quantize_static(
-        str(plain),
-        str(path),
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=["MatMul", "Gemm"],
-        per_channel=True,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8,
-    )
-    plain.unlink()
-
-
-def _one_minus_erf(graph, node, name, args):
-    """Write TensorFlow's Erfc, which ONNX lacks, as 1 - Erf: exact to 1e-7 of what is added."""
-    shapes, dtypes = node.output_shapes, node.output_dtypes
-    erf = graph.make_node("Erf", [node.input[0]], shapes=shapes, dtypes=dtypes)
-    one = graph.make_const(f"{name}/one", np.array(1.0, dtype=np.float32))
-    graph.remove_node(node.name)
-    graph.make_node(
-        "Sub", [one.output[0], erf.output[0]], name=node.name, outputs=node.output, shapes=shapes,
-        dtypes=dtypes,
-    )  # fmt: skip
-
-
-def _write_openvino(function, path, samples):
-    import openvino
-
-    between = path.with_name("between.onnx")
-    _write_onnx(function, between, None)
-    # Not to float16, which is the default for weights.
-    openvino.save_model(openvino.convert_model(str(between)), str(path), compress_to_fp16=False)
-    between.unlink()
-
-
-def _write_litert(function, path, samples):
-    concrete = function.get_concrete_function()
-    root = tf.Module()
-    root.weights = list(concrete.graph.variables)
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(root, folder, signatures={"serving_default": concrete})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if samples is not None:
-            # Weights in int8, activations by the range of each batch. With ranges from the samples
-            # attention would be lost: its scores hold the mask's -10000 and share one int8 scale
-            # (probabilities drifted by 0.18 on average).
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        path.write_bytes(converter.convert())
-
-
-def _run_onnx(path):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-
-    def run(features):
-        feeds = {name: np.asarray(value) for name, value in features.items()}
-        return dict(zip(names, session.run(None, feeds), strict=True))
-
-    return run
-
-
-def _run_openvino(path):
-    import openvino
-
-    # On processors with AMX the default is bfloat16.
-    model = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-    def run(features):
-        found = model({name: np.asarray(value) for name, value in features.items()})
-        return {output.get_any_name(): found[output].copy() for output in model.outputs}
-
-    return run
-
-
-def _run_litert(path):
-    from ai_edge_litert.interpreter import Interpreter
-
-    signature = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
-
-    def run(features):
-        return signature(**{name: np.asarray(value) for name, value in features.items()})
-
-    return run
-
-
-_WRITERS = {"onnx": _write_onnx, "openvino": _write_openvino, "litert": _write_litert}
-RUNNERS = {"onnx": _run_onnx, "openvino": _run_openvino, "litert": _run_litert}
+def _joined(parts):
+    """Return arrays as one, `[N, ...]`: each dimension behind the first as long as the longest."""
+    longest = np.max([part.shape[1:] for part in parts], axis=0)
+    padded = [
+        np.pad(part, [(0, 0), *((0, more) for more in longest - part.shape[1:])])
+        if part.shape[1:] != tuple(longest)
+        else part
+        for part in parts
+    ]
+    return np.concatenate(padded)

@@ -119,7 +119,8 @@ class MaskedLM(Task):
         is_mask = tf.equal(features["token_ids"], self.tokenizer.mask_id)  # (B, T)
         weights = tf.cast(is_mask, tf.int32)
         if "padding_mask" in features:
-            weights *= features["padding_mask"]
+            # Of packed rows the mask counts the texts.
+            weights *= tf.cast(features["padding_mask"] > 0, tf.int32)
         counts = tf.reduce_sum(weights, axis=1)  # (B,)
         places = tf.where(weights > 0)[:, 1]  # (masks,)
         rows = tf.RaggedTensor.from_row_lengths(tf.cast(places, tf.int32), counts, validate=False)

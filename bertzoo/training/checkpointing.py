@@ -1,31 +1,33 @@
 """Checkpoints that a run can be killed beside: whole or not there, checked before they are used.
 
-    checkpoints/step-00000200/state.index, state.data-00000-of-00001
-    checkpoints/step-00000200/COMMIT.json
-
-`COMMIT.json` comes last, by one rename: it lists the files with sizes and SHA-256, and a folder
-without it is no checkpoint. All goes through `tf.io.gfile`: a bucket is as good as a disk.
+Each is a folder, `checkpoints/step-00000200` (`checkpoint_files.py`). Training goes on while one
+is written: `start` copies the variables to the host's memory, and a thread writes the copies. One
+is written at a time, by the chief alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import pathlib
-import posixpath
 import re
+import threading
+import time
 import warnings
 
 import tensorflow as tf
 
-from bertzoo import durable
+from bertzoo.training.checkpoint_files import (
+    PREFIX,
+    check,
+    is_committed,
+    reason_of,
+    remove,
+    write_checkpoint,
+)
 
-COMMIT = "COMMIT.json"
-PREFIX = "state"
 FOLDER = re.compile(r"step-(\d{8,})/?$")
-CHUNK = 2**22
+# What the chief says in the place of a step.
+_NONE, _LOST = -1, -2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,25 @@ class Restored:
     step: int
     details: dict
     skipped: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass
+class Write:
+    """A checkpoint that is being written, or was.
+
+    Args:
+        step: Steps that were done.
+        waited: Seconds for which training stood still: what came before, and the copies.
+        seconds: What the writing took; None before it is whole.
+        error: Why it never will be, or None.
+        thread: Which writes.
+    """
+
+    step: int
+    waited: float
+    seconds: float | None = None
+    error: Exception | None = None
+    thread: threading.Thread | None = None
 
 
 class LostCheckpoint(ValueError):
@@ -68,56 +89,101 @@ class Checkpoints:
             )
         self.replicas = replicas
         self.keep = keep
+        self._write, self._news = None, []
         plain = {name: getattr(variable, "value", variable) for name, variable in variables.items()}
         # Keras variables are asked for TensorFlow's own, which know their replicas.
-        plain = {
-            name: value if isinstance(value, tf.Variable) else variables[name]
+        self._variables = {
+            _key(name): value if isinstance(value, tf.Variable) else variables[name]
             for name, value in plain.items()
         }
         with replicas.scope():
-            self._state = tf.train.Checkpoint(**{_key(name): v for name, v in plain.items()})
+            self._state = tf.train.Checkpoint(**self._variables)
 
     # === Writing ===
 
     def save(self, step, details=None):
-        """Write a checkpoint after `step` steps, and remove those that are too many.
+        """Write a checkpoint, and return when it is whole; see `start` and `finish`."""
+        self.start(step, details)
+        self.finish()
 
-        Every worker calls it; the chief's is kept. The one before stays until this one is whole.
+    def start(self, step, details=None):
+        """Begin to write a checkpoint of `step` steps; what changes from now on is not in it.
+
+        Every worker calls it; the chief alone writes. What was begun before is finished first. The
+        checkpoint before stays until this one is whole; then those that are too many go.
+
+        Raises:
+            OSError: As `finish`, for the one before.
+        """
+        began = time.perf_counter()
+        self.finish()
+        if not self.replicas.is_chief:
+            return
+        with tf.device("CPU:0"):
+            # On a processor these share the variables' memory, which TensorFlow copies when a
+            # variable is changed while somebody else holds it.
+            copies = {key: tf.identity(v.read_value()) for key, v in self._variables.items()}
+        write = Write(step, time.perf_counter() - began)
+        # No daemon: a process that ends waits for it.
+        write.thread = threading.Thread(
+            target=self._run, args=(write, copies, details or {}), name=f"checkpoint-{step}"
+        )
+        self._write = write
+        write.thread.start()
+
+    def finish(self):
+        """Wait until what was begun is whole; every worker calls it.
 
         Raises:
             OSError: If it could not be written, as on a full disk; what is there is untouched.
         """
-        if not self.replicas.is_chief:  # saving is collective; what it writes here is thrown away
-            place = f"{self.directory}/.worker-{self.replicas.worker}"
-            self._write_state(place)
-            _remove(place)
+        self.settle()
+        failed = self._write is not None and self._write.error is not None
+        if not self.replicas.any_worker(failed):
             return
-        folder = self._folder(step)
-        _remove(folder)  # half of one, of a process that was killed
+        if not failed:
+            raise OSError("the first worker could not write a checkpoint; its message says why.")
+        error, self._write = self._write.error, None
+        raise error
+
+    def settle(self):
+        """Wait for the thread alone, whatever comes of it."""
+        if self._write is not None and self._write.thread is not None:
+            self._write.thread.join()
+
+    @property
+    def has_failed(self):
+        """Whether `finish` would raise, as far as is known by now."""
+        return self._write is not None and self._write.error is not None
+
+    def news(self):
+        """Return each `Write` that came to its end, once."""
+        return [self._news.pop(0) for _ in range(len(self._news))]
+
+    def _run(self, write, copies, details):
+        began = time.perf_counter()
         try:
-            self._write_state(folder)
-            files = {name: _described(f"{folder}/{name}") for name in _files_in(folder)}
-            commit = {"step": step, "details": details or {}, "files": files}
-            write_text(f"{folder}/{COMMIT}", json.dumps(commit, indent=1))
+            self._write_checkpoint(write.step, copies, details)
+            write.seconds = time.perf_counter() - began
+            self._news.append(write)
+        except Exception as error:  # it is raised again by `finish`
+            write.error = error
+
+    def _write_checkpoint(self, step, copies, details):
+        folder = self._folder(step)
+        try:
+            write_checkpoint(folder, copies, step, details)
         except (OSError, tf.errors.OpError) as error:
             with contextlib.suppress(OSError, tf.errors.OpError):
-                _remove(folder)
+                remove(folder)
             last = max(self.steps(), default=None)
             rest = "there is none before it" if last is None else f"that of step {last} is whole"
             raise OSError(
                 f"the checkpoint of step {step} could not be written below {self.directory}: "
-                f"{_reason(error)}; {rest}. Make room and run the same command again."
+                f"{reason_of(error)}; {rest}. Make room and run the same command again."
             ) from error
         for old in sorted(self.steps())[: -self.keep]:
-            _remove(self._folder(old))
-
-    def _write_state(self, folder):
-        tf.io.gfile.makedirs(folder)
-        self._state.write(f"{folder}/{PREFIX}")
-        if "://" not in folder:
-            for name in _files_in(folder):
-                durable.sync(pathlib.Path(f"{folder}/{name}"))
-            durable.sync(pathlib.Path(folder))
+            remove(self._folder(old))
 
     # === Reading ===
 
@@ -127,39 +193,55 @@ class Checkpoints:
             return []
         found = [FOLDER.search(name) for name in tf.io.gfile.listdir(self.directory)]
         steps = [int(match.group(1)) for match in found if match]
-        return [step for step in steps if tf.io.gfile.exists(f"{self._folder(step)}/{COMMIT}")]
+        return [step for step in steps if is_committed(self._folder(step))]
 
     def restore(self):
         """Load the newest checkpoint that is whole; return a `Restored`, or None without any.
 
-        One that is damaged is passed over with a warning.
+        One that is damaged is passed over with a warning. The chief decides which one it is; every
+        worker calls this, and all of them raise where one does.
 
         Raises:
             LostCheckpoint: If there are some, and each is damaged.
-        ValueError: If it is that of another model.
+            ValueError: If it is that of another model, or a worker cannot read it.
         """
-        step, skipped, details = -1, [], {}
+        step, skipped, details = _NONE, [], {}
         if self.replicas.is_chief:
             for candidate in sorted(self.steps(), reverse=True):
                 try:
-                    details = self.check(candidate)
+                    details = check(self._folder(candidate))
                     step = candidate
                     break
                 except ValueError as error:
                     skipped.append(str(error))
-            if skipped and step < 0:
-                raise LostCheckpoint(
-                    f"every checkpoint below {self.directory} is damaged: {' '.join(skipped)}"
-                )
+            if skipped and step == _NONE:
+                step = _LOST
         step = self.replicas.same_everywhere(step)
-        if step < 0:
+        if step == _LOST:
+            reasons = " ".join(skipped) or "the message of the first worker says how."
+            raise LostCheckpoint(f"every checkpoint below {self.directory} is damaged: {reasons}")
+        if step == _NONE:
             return None
-        if not self.replicas.is_chief:
-            details = self.check(step)  # the same folder, or the workers share no directory
         for reason in skipped:
             warnings.warn(
                 f"DAMAGED CHECKPOINT: {reason} Going back to the one of step {step}.", stacklevel=2
             )
+        error = None
+        try:
+            if not self.replicas.is_chief:
+                # The same folder, or the workers share no directory.
+                details = check(self._folder(step))
+            self._load(step)
+        except (ValueError, tf.errors.OpError) as found:
+            error = found
+        if self.replicas.any_worker(error is not None):
+            raise error or ValueError(
+                f"another worker cannot read the checkpoint of step {step} in {self.directory}, "
+                "and its message says why: all workers need the same output directory."
+            )
+        return Restored(step, details, tuple(skipped))
+
+    def _load(self, step):
         try:
             self._state.read(f"{self._folder(step)}/{PREFIX}").assert_consumed()
         except (AssertionError, ValueError) as error:
@@ -167,31 +249,6 @@ class Checkpoints:
                 f"{self._folder(step)} holds other variables than this model and optimizer have; "
                 "give another output for another model."
             ) from error
-        return Restored(step, details, tuple(skipped))
-
-    def check(self, step):
-        """Return the details of a checkpoint if all its files are as they were written.
-
-        Raises:
-            ValueError: If one is missing, shorter, or changed.
-        """
-        folder = self._folder(step)
-        try:
-            commit = json.loads(read_bytes(f"{folder}/{COMMIT}"))
-            files, details = commit["files"], commit["details"]
-            expected = {name: (row["bytes"], row["sha256"]) for name, row in files.items()}
-        except (tf.errors.OpError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{folder}/{COMMIT} cannot be read ({_reason(error)}).") from None
-        for name, (size, digest) in expected.items():
-            path = f"{folder}/{name}"
-            if not tf.io.gfile.exists(path):
-                raise ValueError(f"{path} is missing.")
-            found = _described(path)
-            if found["bytes"] != size:
-                raise ValueError(f"{path} has {found['bytes']} bytes, not {size}: it was cut.")
-            if found["sha256"] != digest:
-                raise ValueError(f"{path} is not what was written: its SHA-256 differs.")
-        return details
 
     def _folder(self, step):
         return f"{self.directory}/step-{step:08d}"
@@ -200,47 +257,3 @@ class Checkpoints:
 def _key(name):
     """Return a name that `tf.train.Checkpoint` takes as an attribute, one to one."""
     return name.replace("_", "__").replace("/", "_s").replace(".", "_d")
-
-
-def _described(path):
-    digest, size = hashlib.sha256(), 0
-    with tf.io.gfile.GFile(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-    return {"bytes": size, "sha256": digest.hexdigest()}
-
-
-def _files_in(folder):
-    return sorted(name for name in tf.io.gfile.listdir(folder) if name.startswith(f"{PREFIX}."))
-
-
-def read_bytes(path):
-    """Return the content of a file."""
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read()
-
-
-def write_text(path, text):
-    """Write a file whole: beside its place, flushed, then renamed."""
-    beside = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)}.writing")
-    if "://" in path:
-        with tf.io.gfile.GFile(beside, "w") as file:
-            file.write(text)
-    else:
-        durable.write_bytes(pathlib.Path(beside), text.encode())
-    tf.io.gfile.rename(beside, path, overwrite=True)
-    if "://" not in path:
-        durable.sync(pathlib.Path(posixpath.dirname(path)))
-
-
-def _remove(folder):
-    if tf.io.gfile.exists(folder):
-        # First what makes it a checkpoint, so that no half of one is taken for whole.
-        with contextlib.suppress(tf.errors.NotFoundError):
-            tf.io.gfile.remove(f"{folder}/{COMMIT}")
-        tf.io.gfile.rmtree(folder)
-
-
-def _reason(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -18,7 +18,8 @@ import typing
 import tensorflow as tf
 
 from bertzoo.training import flops, run_log
-from bertzoo.training.checkpointing import Checkpoints, LostCheckpoint, write_text
+from bertzoo.training.checkpoint_files import write_text
+from bertzoo.training.checkpointing import Checkpoints, LostCheckpoint
 from bertzoo.training.run_directory import CHECKPOINTS, LOG, RunDirectory
 from bertzoo.training.section import Section
 from bertzoo.training.step import TrainStep
@@ -152,7 +153,9 @@ class Loop:
                     first += phase.steps
                 if not self._held_out:  # the run was at its end already
                     self._evaluate(self.phases[-1], step)
+                self._finish_checkpoint()
             finally:
+                self.checkpoints.settle()
                 self._log.close()
         if self.replicas.is_chief and "://" not in self.run_directory.directory:
             run_log.plot_log(self.run_directory.path(LOG), self.run_directory.path("plot.png"))
@@ -237,23 +240,31 @@ class Loop:
             self._check_finite(rows, phase, first, step)
             self._last = rows[-1]
             step += count
-            stop = self.replicas.sum_over_workers(int(noticed.signal is not None))
+            self._tell_saved()
+            stop = self.replicas.any_worker(noticed.signal or self.checkpoints.has_failed)
+            if stop:
+                self._finish_checkpoint()  # raises on all workers if it could not be written
             is_due = step == self.total or _is_due(step, self.config.evaluate_every)
             if is_due and not stop:
                 self._evaluate(phase, step)
             if stop or step == end or _is_due(step, self.config.checkpoint_every):
-                self._save(step)
+                self.checkpoints.start(step, {"last": self._last, "skipped": self._skipped})
             if stop:
+                self._finish_checkpoint()
                 raise Stopped(
                     f"{noticed.signal or 'a signal'} arrived; saved at step {step} of "
                     f"{self.total} in {self.run_directory.directory}; the same command goes on."
                 )
         return end
 
-    def _save(self, step):
-        started = time.perf_counter()
-        self.checkpoints.save(step, {"last": self._last, "skipped": self._skipped})
-        self._log.event("saved", step=step, seconds=round(time.perf_counter() - started, 3))
+    def _finish_checkpoint(self):
+        self.checkpoints.finish()
+        self._tell_saved()
+
+    def _tell_saved(self):
+        for write in self.checkpoints.news():
+            seconds, waited = round(write.seconds, 3), round(write.waited, 3)
+            self._log.event("saved", step=write.step, seconds=seconds, waited=waited)
 
     def _evaluate(self, phase, step):
         if phase.held_out is None or not phase.held_out_batches:

@@ -229,7 +229,7 @@ class PretrainRecipe(Recipe):
 
 
 def load_tokenizer(source, config=None):
-    """Return the tokenizer of a preset, a directory or a vocabulary file.
+    """Return the tokenizer of a preset, a directory, or a vocabulary file with settings.
 
     >>> load_tokenizer("bert_toy").vocabulary_size
     86
@@ -240,11 +240,13 @@ def load_tokenizer(source, config=None):
 
     path = pathlib.Path(source)
     if path.is_file() and path.suffix in VOCABULARIES:
-        kind = VOCABULARIES[path.suffix]
-        files = {"vocabulary": path}
-        return Tokenizer.from_files(TokenizerConfig(**{"kind": kind, **(config or {})}), files)
+        settings = {"kind": VOCABULARIES[path.suffix], **(config or {})}
+        chosen = TokenizerConfig.from_dict(settings, "the settings of the tokenizer")
+        return Tokenizer.from_files(chosen, {"vocabulary": path})
     if config:
-        raise ValueError(f"model.tokenizer_config is for a vocabulary file; {source} has its own.")
+        raise ValueError(
+            f"settings of the tokenizer are for a vocabulary file; {source} has its own."
+        )
     preprocessor, missing = preprocessor_of_checkpoint(checkpoints.open_source(source))
     if preprocessor is None:
         raise ValueError(f"{source} gives no tokenizer: {missing}.")

@@ -32,7 +32,7 @@ def open_source(records, phase, tokenizer, objective, seed, shuffle=True):
     length, size = phase.sequence_length, tokenizer.vocabulary_size
     if SYNTHETIC in records:
         masker = make_masker(tokenizer, objective, phase, seed)
-        rows = synthetic_rows(tokenizer, length, seed)
+        rows = synthetic_rows(tokenizer, length, seed, objective.name in PAIRS)
         return ArraySource(rows, seed if shuffle else None, features_of(objective, masker))
     place = records[0] if len(records) == 1 else list(records)
     source = RecordSource(place, size, seed, shuffle, exponent=phase.exponent)
@@ -78,9 +78,8 @@ def hold_packed_rows(records):
     """Return whether records have rows of several texts, as their manifest says."""
     from bertzoo.corpus.manifest import Manifest
 
-    if SYNTHETIC in records or len(records) != 1 or not tf.io.gfile.isdir(records[0]):
-        return False
-    return Manifest.read(records[0]).options.mode == "packed"
+    directories = [place for place in records if place != SYNTHETIC and tf.io.gfile.isdir(place)]
+    return any(Manifest.read(place).options.mode == "packed" for place in directories)
 
 
 def make_masker(tokenizer, objective, phase, seed, token_counts=None):
@@ -112,13 +111,14 @@ def features_of(objective, masker):
     return transform
 
 
-def synthetic_rows(tokenizer, sequence_length, seed, rows=SYNTHETIC_ROWS):
-    """Return rows of random tokens, as pairs of two halves."""
+def synthetic_rows(tokenizer, sequence_length, seed, has_pairs=True, rows=SYNTHETIC_ROWS):
+    """Return rows of random tokens: one text each, or pairs of two halves."""
     random = np.random.default_rng(seed)
     special = set(tokenizer.special_ids)
     plain = [index for index in range(tokenizer.vocabulary_size) if index not in special]
     token_ids = random.choice(plain, (rows, sequence_length))
-    half = sequence_length // 2
+    # A model without pairs may have one segment alone (RoBERTa).
+    half = sequence_length // 2 if has_pairs else sequence_length - 1
     token_ids[:, 0] = tokenizer.start_id
     token_ids[:, [half, -1]] = tokenizer.end_id
     made = {

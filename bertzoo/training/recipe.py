@@ -158,10 +158,13 @@ def parse_overrides(
 def changed(values: dict, changes: typing.Mapping[str, typing.Any], where: str) -> dict:
     """Return a copy with changes made; keys have dots, list items are numbered from 0.
 
-    A mapping changes the keys that it names, anything else replaces the value.
+    A mapping changes the keys that it names, anything else replaces the value; so does `{}`, which
+    names none.
 
     >>> changed({"a": {"b": 1, "c": 2}, "d": [{"e": 3}]}, {"a": {"b": 5}, "d.0.e": 6}, "x.yaml")
     {'a': {'b': 5, 'c': 2}, 'd': [{'e': 6}]}
+    >>> changed({"a": {"b": 1}}, {"a": {}}, "x.yaml")
+    {'a': {}}
     """
     values = copy.deepcopy(values)
     for key, value in changes.items():
@@ -185,10 +188,9 @@ def _inside(place, part, what):
 def _put(place, part, value, what):
     if isinstance(place, list):
         part = _index(place, part, what)
-        if isinstance(value, dict) and isinstance(place[part], dict):
-            value = changed(place[part], value, what)
-    elif isinstance(value, dict) and isinstance(place.get(part), dict):
-        value = changed(place[part], value, what)
+    before = place[part] if isinstance(place, list) else place.get(part)
+    if value and isinstance(value, dict) and isinstance(before, dict):
+        value = changed(before, value, what)
     place[part] = value
 
 

@@ -11,7 +11,7 @@ import json
 import tensorflow as tf
 
 from bertzoo import __version__
-from bertzoo.training import checkpointing
+from bertzoo.training import checkpoint_files
 
 RUN, LOG, CHECKPOINTS = "run.json", "log.jsonl", "checkpoints"
 
@@ -87,13 +87,13 @@ class RunDirectory:
         """Write down what the run is."""
         content = {"bertzoo": __version__, "config": self.config}
         tf.io.gfile.makedirs(self.directory)
-        checkpointing.write_text(self.path(RUN), json.dumps(content, indent=1) + "\n")
+        checkpoint_files.write_text(self.path(RUN), json.dumps(content, indent=1) + "\n")
 
     def _known(self):
         if not tf.io.gfile.exists(self.path(RUN)):
             return None
         try:
-            return json.loads(checkpointing.read_bytes(self.path(RUN)))["config"]
+            return json.loads(checkpoint_files.read_bytes(self.path(RUN)))["config"]
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -7,7 +7,7 @@ import sys
 
 import tensorflow as tf
 
-from bertzoo.training import checkpointing
+from bertzoo.training import checkpoint_files
 
 
 class RunLog:
@@ -119,7 +119,7 @@ def read_log(path):
     A row that was torn by a kill is left out.
     """
     rows, held_out, events = {}, {}, []
-    for line in checkpointing.read_bytes(path).decode("utf-8", "replace").splitlines():
+    for line in checkpoint_files.read_bytes(path).decode("utf-8", "replace").splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
@@ -167,5 +167,5 @@ def plot_log(path, target):
 
 
 def _ends_torn(path):
-    content = checkpointing.read_bytes(path) if tf.io.gfile.exists(path) else b""
+    content = checkpoint_files.read_bytes(path) if tf.io.gfile.exists(path) else b""
     return bool(content) and not content.endswith(b"\n")

@@ -149,6 +149,10 @@ class Replicas:
         """Return the chief's number on every worker."""
         return self.sum_over_workers(number if self.is_chief else 0)
 
+    def any_worker(self, claim: object) -> bool:
+        """Return on every worker whether a claim is true on any; all must call it."""
+        return self.sum_over_workers(int(bool(claim))) > 0
+
 
 # === Inside a replica ===
 

@@ -3,6 +3,9 @@
 import collections
 import json
 import os
+import pathlib
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +18,23 @@ import tensorflow as tf
 from bertzoo.corpus import prepare, shards, spill
 from bertzoo.corpus.manifest import Manifest, RecordOptions, read_token_counts
 from bertzoo.corpus.prepare import prepare_records
+from tests.corpus.conftest import make_text
+from tests.training.kills import ROOT, Server, all_ended
 
+PROGRAM = pathlib.Path(__file__).parent / "prepare_run.py"
 OPTIONS = RecordOptions(sequence_length=32, num_shards=3, seed=7)
 
 
 def contents(directory):
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()}
+
+
+def order(tokenizer, texts, directory, options):
+    """Return the arguments of `prepare_run.run`, as JSON values."""
+    return {
+        "vocabulary": tokenizer.vocabulary, "texts": texts, "directory": str(directory),
+        "options": options.to_dict(),
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -77,44 +91,86 @@ def test_ram_files_are_read_and_written(prepared, tokenizer, corpus):
                 assert file.read() == content
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(prepared, tmp_path, corpus, tokenizer):
+def test_a_run_killed_inside_a_shard_goes_on_and_ends_with_the_same_bytes(
+    prepared, tmp_path, corpus, tokenizer
+):
     directory, manifest = prepared
-    vocabulary = tmp_path / "vocabulary.txt"
-    vocabulary.write_text("\n".join(tokenizer.vocabulary) + "\n")
     target = tmp_path / "records"
-    code = (
-        "import sys, time\n"
-        "from bertzoo.corpus import prepare, shards\n"
-        "from bertzoo.corpus.manifest import RecordOptions\n"
-        "from bertzoo import WordPieceTokenizer\n"
-        "slow = prepare.make_shard\n"
-        "def make_shard(documents, tokenizer, options, number, *rest):\n"
-        "    if number == 1: print('second', flush=True); time.sleep(60)\n"
-        "    return slow(documents, tokenizer, options, number, *rest)\n"
-        "prepare.make_shard = make_shard\n"
-        f"options = RecordOptions.from_dict({OPTIONS.to_dict()!r})\n"
-        f"prepare.prepare_records(WordPieceTokenizer({str(vocabulary)!r}), {corpus!r}, "
-        f"{str(target)!r}, options, workers=1)\n"
-    )
-    root = os.path.dirname(os.path.dirname(os.path.dirname(prepare.__file__)))
     child = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
-    )
-    assert child.stdout.readline() == b"second\n"
+        [sys.executable, str(PROGRAM), "pause", "records-00001", json.dumps(
+            order(tokenizer, corpus, target, OPTIONS))],
+        stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert child.stdout.readline() == b"written, and not in place\n"
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     child.stdout.close()
-    first = target / manifest.shards[0].file
+    first, second = (target / shard.file for shard in manifest.shards[:2])
     assert first.exists()
-    assert not (target / "manifest.json").exists()
+    assert not second.exists()
+    assert len(list(target.glob(f".{second.name}.*.partial"))) == 1
     with pytest.raises(ValueError, match="has not finished it; run it again"):
         Manifest.read(str(target))
-    (target / ".records-00001-of-00003.tfrecord.1.partial").write_bytes(b"half")
     written = first.stat().st_mtime_ns
     time.sleep(0.01)
     assert prepare_records(tokenizer, corpus, str(target), OPTIONS, workers=1) == manifest
     assert first.stat().st_mtime_ns == written, "what was whole is not made again"
     assert contents(target) == contents(directory)
+
+
+def halves_in(directory):
+    return set(directory.glob(".records-*.partial"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "count"), [(1, 10), (2, 3)])
+def test_kills_at_random_times_change_no_byte(tokenizer, tmp_path, workers, count):
+    """Killed with all its processes, half of the times while a file is being written."""
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(make_text(number, 1500))
+    texts = [str(tmp_path / f"{number}.txt") for number in range(3)]
+    options = OPTIONS.replace(num_shards=24)
+    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    truth = prepare_records(tokenizer, texts, str(quiet), options, workers=1)
+    expected, luck, kills, inside = contents(quiet), random.Random(workers), 0, 0
+    settings = {**order(tokenizer, texts, killed, options), "workers": workers}
+    with Server() as server:
+        while kills < count:
+            halves, done = halves_in(killed), len(list(killed.glob("records-*")))
+            in_write, after = luck.random() < 0.5, luck.randint(done, min(done + 4, 23))
+            process = server.start(
+                tmp_path / "result", settings, call="tests.corpus.prepare_run:group"
+            )
+            while not all_ended([process]):
+                here = len(list(killed.glob("records-*"))) >= after
+                if os.getpgid(process) == process and (
+                    halves_in(killed) - halves if in_write else here
+                ):
+                    break
+            else:
+                assert server.wait(process) == 0
+                assert contents(killed) == expected
+                shutil.rmtree(killed)  # it ended before its time had come
+                continue
+            os.killpg(process, signal.SIGKILL)
+            assert server.wait(process) == -signal.SIGKILL
+            kills, inside = kills + 1, inside + bool(halves_in(killed) - halves)
+            for path in killed.glob("records-*"):
+                assert path.read_bytes() == expected[path.name]
+    assert inside
+    assert prepare_records(tokenizer, texts, str(killed), options, workers=workers) == truth
+    assert contents(killed) == expected
+
+
+def test_what_a_kill_after_the_manifest_left_is_removed(prepared, tokenizer, corpus, tmp_path):
+    directory, manifest = prepared
+    target = tmp_path / "records"
+    shutil.copytree(directory, target)
+    (target / ".work").mkdir()
+    (target / ".work/documents-00000").write_bytes(b"text")
+    (target / ".manifest.json.17-ab.partial").write_bytes(b"{")
+    assert prepare_records(tokenizer, corpus, str(target), OPTIONS, workers=1) == manifest
+    assert sorted(path.name for path in target.iterdir()) == sorted(contents(directory))
 
 
 def test_other_options_or_texts_are_refused(prepared, tokenizer, corpus):

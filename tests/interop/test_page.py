@@ -13,6 +13,7 @@ import pytest
 
 from bertzoo.models.backbone import Backbone
 from bertzoo.serving.saved_model import export_saved_model
+from bertzoo.tasks.multiple_choice import MultipleChoice
 from bertzoo.tasks.question_answerer import QuestionAnswerer
 from bertzoo.tasks.text_classifier import TextClassifier
 from bertzoo.tasks.text_embedder import TextEmbedder
@@ -33,6 +34,7 @@ def tasks():
         "tone": TextClassifier.from_backbone(backbone, toy.preprocessor, labels=["bad", "good"]),
         "names": TokenClassifier.from_backbone(backbone, toy.preprocessor, labels=tags),
         "where": QuestionAnswerer.from_backbone(backbone, toy.preprocessor),
+        "pick": MultipleChoice.from_backbone(backbone, toy.preprocessor),
         "vector": TextEmbedder.from_backbone(backbone, toy.preprocessor),
     }
 
@@ -174,6 +176,16 @@ def test_the_answer_is_highlighted_in_its_passage(browser, tasks):
     answer = answer[0] if isinstance(answer, list) else answer
     assert browser.evaluate('document.querySelector("#answer mark").textContent') == answer.text
     assert browser.evaluate('document.querySelector("#answer .text").textContent') == passage
+
+
+def test_a_choice_is_made_among_lines(browser, tasks):
+    text, choices = "the cat", ["sat on the mat", "was a film", "is in <i>paris</i>"]
+    ask(browser, "pick", **{"field-text": text, "field-choices": "\n".join(choices)})
+    (expected,) = tasks["pick"].choose([(text, choices)])
+    shown = browser.evaluate('document.querySelector("#answer h2").textContent')
+    assert shown == choices[expected.choice]
+    meters = browser.evaluate('[...document.querySelectorAll("meter")].map((m) => m.value)')
+    assert meters == pytest.approx(expected.probabilities, abs=1e-4)
 
 
 def test_the_nearest_sentence_comes_first(browser):

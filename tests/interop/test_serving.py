@@ -25,10 +25,6 @@ from bertzoo.tasks.text_classifier import TextClassifier
 from bertzoo.tasks.text_embedder import TextEmbedder
 from bertzoo.tasks.token_classifier import TokenClassifier
 
-DATA = pathlib.Path(
-    os.environ.get("BERTZOO_DATA")
-    or pathlib.Path(__file__).resolve().parents[3] / "shared" / "data"
-)
 CORES = os.environ.get("BERTZOO_TF_CORES")
 
 
@@ -165,55 +161,6 @@ def test_older_tensorflow_cores_load_it_and_give_the_same_numbers(exported, clas
         assert ops <= set(answer["core_ops"]) if is_there else not ops & set(answer["core_ops"])
 
 
-# === Real text in many languages ===
-
-
-def corpus(count):
-    """Lines of every file of the collection in turn, and hostile strings."""
-    files = sorted(path for path in DATA.rglob("*") if path.suffix in (".txt", ".tsv", ".jsonl"))
-    lines = [b"", b" ", b"\0", b"\xff\xfe", b"a" * 3000, "ก".encode() * 500, b"[MASK] [CLS]"]
-    readers = [path.open("rb") for path in files]
-    try:
-        while readers and len(lines) < count:
-            for reader in list(readers):
-                line = reader.readline(4000)
-                if line:
-                    lines.append(line)
-                else:
-                    reader.close()
-                    readers.remove(reader)
-    finally:
-        for reader in readers:
-            reader.close()
-    return lines[:count]
-
-
-@pytest.mark.skipif(not DATA.is_dir(), reason="the data collection is not here")
-def test_ten_thousand_texts_get_the_answers_of_predict(exported, classifier):
-    texts = corpus(10_000)
-    logits = classifier.predict(texts, batch_size=128, verbose=0)
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    expected = exp / exp.sum(axis=1, keepdims=True)
-    graph = graph_file.read(exported).signatures["serving_default"]
-    outputs = {key: info.tensor for key, info in graph.outputs.items()}
-    runs = []
-    for start in range(0, len(texts), 250):
-        column = np.array(texts[start : start + 250], dtype=object)
-        runs.append(({graph.inputs["text"].tensor: column}, list(outputs.values())))
-    answer = c_api.run(exported, runs, "2.13")
-    got = {
-        key: np.concatenate([result["outputs"][tensor] for result in answer["results"]])
-        for key, tensor in outputs.items()
-    }
-    difference = np.abs(got["probabilities"] - expected).max()
-    print(f"{len(texts)} texts: largest difference of a probability {difference:.1e}")
-    assert len(got["label"]) == len(texts)
-    assert difference < 1e-5
-    is_near_tie = np.abs(expected[:, 0] - expected[:, 1]) < 1e-5
-    same = got["label_id"] == expected.argmax(axis=1)
-    assert (same | is_near_tie).all()
-
-
 # === Long inputs, answered whole by a client of the C API alone ===
 
 
@@ -282,16 +229,27 @@ def test_other_runtimes_give_the_same_numbers(classifier, tmp_path, runtime):
     model = runtimes.export_runtime(classifier, tmp_path / "model", runtime, texts=texts)
     assert model.path.suffix == runtimes.RUNTIMES[runtime][2]
     assert model.difference < 1e-5
-    got = model.predict(texts, batch_size=5)["probabilities"]
+    again = runtimes.load_runtime(classifier, model.path, runtime, texts)
+    assert again.difference == model.difference
+    got = again.predict(texts, batch_size=5)["probabilities"]
     expected = classifier.respond(tf.constant(texts))["probabilities"]
     assert np.ptp(expected.numpy()[:, 0]) > 0.05, "the outputs differ between the texts"
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "litert"])
+def test_a_file_that_is_not_there_is_named(classifier, tmp_path):
+    runtimes = pytest.importorskip("bertzoo.serving.runtimes")
+    with pytest.raises(FileNotFoundError, match=r"there is no .*model\.onnx"):
+        runtimes.load_runtime(classifier, tmp_path / "model", "onnx")
+    with pytest.raises(ValueError, match="calibration needs texts"):
+        runtimes.export_runtime(classifier, tmp_path / "model", "onnx", calibration=[])
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino", "litert"])
 def test_int8_is_smaller_and_drifts_a_little(classifier, tmp_path, runtime):
     runtimes = pytest.importorskip("bertzoo.serving.runtimes")
-    for package in runtimes.RUNTIMES[runtime][1]:
+    own = ("nncf",) if runtime == "openvino" else ()
+    for package in (*runtimes.RUNTIMES[runtime][1], *own):
         pytest.importorskip(package)
     texts = [" ".join(text) for text in np.random.default_rng(4).choice(
         WORDS, size=(40, 8))]  # fmt: skip

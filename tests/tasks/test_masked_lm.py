@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from bertzoo.tasks.masked_lm import MaskedLM
 
@@ -96,3 +97,15 @@ def test_without_a_tokenizer_fill_raises_and_ids_work(backbone):
     assert masked_lm.predict(inputs, verbose=0).shape == (1, 2, 31)
     with pytest.raises(ValueError, match="without a preprocessor"):
         masked_lm.fill("[MASK]")
+
+
+def test_a_mask_that_counts_texts_weighs_no_word_twice(masked_lm):
+    mask = masked_lm.tokenizer.mask_id
+    token_ids = tf.constant([[2, mask, 3, 2, mask, 3, 0], [2, 7, 3, 2, mask, mask, 3]])
+    counted = tf.constant([[1, 1, 1, 2, 2, 2, 0], [1, 1, 1, 2, 2, 2, 2]])
+    fills = masked_lm.fills_of_ids({"token_ids": token_ids, "padding_mask": counted}, top_k=3)
+    ones = tf.cast(counted > 0, tf.int32)
+    expected = masked_lm.fills_of_ids({"token_ids": token_ids, "padding_mask": ones}, top_k=3)
+    assert fills["fill_count"].numpy().tolist() == [2, 2]
+    for name, value in expected.items():
+        assert (fills[name].numpy() == value.numpy()).all(), name

@@ -37,9 +37,11 @@ class Server:
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
-    def start(self, result, settings, environment=None):
-        """Start a run; return its process id."""
-        return self._ask(result=str(result), settings=settings, environment=environment or {})
+    def start(self, result, settings, environment=None, call="tests.training.toy_run:run"):
+        """Start a run, or another function of the tests; return its process id."""
+        return self._ask(
+            result=str(result), settings=settings, environment=environment or {}, call=call
+        )
 
     def wait(self, process):
         """Return the exit code, or minus the signal."""

@@ -6,13 +6,14 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import tensorflow as tf
 
 from bertzoo.training import checkpointing
 from bertzoo.training.checkpointing import Checkpoints, LostCheckpoint
-from bertzoo.training.strategy import make_replicas
+from bertzoo.training.strategy import Replicas, make_replicas
 
 REPLICAS = make_replicas()
 
@@ -112,7 +113,7 @@ FULL = """
 import resource, signal, sys
 import tensorflow as tf
 from bertzoo.training.checkpointing import Checkpoints
-from bertzoo.training.strategy import make_replicas
+from bertzoo.training.strategy import Replicas, make_replicas
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 big = tf.Variable(tf.random.normal([50_000]))
 checkpoints = Checkpoints(sys.argv[1], {"big": big}, make_replicas(), keep=1)
@@ -150,3 +151,147 @@ def test_a_directory_that_tensorflow_reads_as_a_pattern_is_refused():
 def test_keep_must_be_a_number_of_checkpoints(tmp_path):
     with pytest.raises(ValueError, match="at least 1"):
         Checkpoints(tmp_path, variables(), REPLICAS, keep=0)
+
+
+# === While training goes on ===
+
+
+def test_what_changes_after_the_start_is_not_in_the_checkpoint(tmp_path, monkeypatch):
+    begin, write = threading.Event(), checkpointing.write_checkpoint
+
+    def late(*arguments):
+        assert begin.wait(20)
+        write(*arguments)
+
+    monkeypatch.setattr(checkpointing, "write_checkpoint", late)
+    made = {**variables(), "optimizer/moment": tf.Variable(tf.range(1000, dtype=tf.float32))}
+    checkpoints = Checkpoints(tmp_path, made, REPLICAS)
+    checkpoints.start(4, {"last": 4})
+    # In place, as optimizers do it, and by a whole new value.
+    made["optimizer/moment"].assign_add(tf.ones(1000))
+    made["model/a_b"].assign([7.0, 8.0])
+    assert checkpoints.steps() == []
+    assert checkpoints.news() == []
+    begin.set()
+    checkpoints.finish()
+    assert [(write.step, write.error) for write in checkpoints.news()] == [(4, None)]
+    assert checkpoints.news() == []
+    assert checkpoints.restore() == checkpointing.Restored(4, {"last": 4})
+    assert made["optimizer/moment"].numpy().tolist() == list(range(1000))
+    assert made["model/a_b"].numpy().tolist() == [1.0, 2.0]
+
+
+def test_one_is_written_at_a_time(tmp_path, monkeypatch):
+    writing, write = [], checkpointing.write_checkpoint
+
+    def watched(folder, values, step, details):
+        writing.append(step)
+        assert len(writing) == 1
+        write(folder, values, step, details)
+        writing.remove(step)
+
+    monkeypatch.setattr(checkpointing, "write_checkpoint", watched)
+    made = variables()
+    checkpoints = Checkpoints(tmp_path, made, REPLICAS, keep=2)
+    for step in range(5):
+        made["model/a/b"].assign(float(step))
+        checkpoints.start(step)
+    checkpoints.finish()
+    assert [write.step for write in checkpoints.news()] == [0, 1, 2, 3, 4]
+    assert sorted(checkpoints.steps()) == [3, 4]
+    assert checkpoints.restore().step == 4
+    assert float(made["model/a/b"]) == 4.0
+
+
+def test_a_failed_write_is_raised_by_what_comes_next(tmp_path, monkeypatch):
+    checkpoints, _ = saved(tmp_path, steps=(0,))
+
+    def full(folder, values, step, details):
+        (tmp_path / "step-00000004").mkdir()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpointing, "write_checkpoint", full)
+    checkpoints.start(4)
+    checkpoints.settle()
+    assert checkpoints.has_failed
+    with pytest.raises(OSError, match=r"step 4 could not be written.*No space.*step 0 is whole"):
+        checkpoints.start(8)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000000"]
+    assert not checkpoints.has_failed
+
+
+# === Workers agree ===
+
+
+class Meeting(Replicas):
+    """A worker that adds numbers up with one other, which is a thread."""
+
+    barrier, numbers = threading.Barrier(2, timeout=20), {}
+
+    def __init__(self, worker):
+        super().__init__(REPLICAS.strategy, worker)
+
+    def sum_over_workers(self, number):
+        self.numbers[self.worker] = number
+        self.barrier.wait()  # who comes alone is told so by a BrokenBarrierError
+        total = sum(self.numbers.values())
+        self.barrier.wait()
+        return total
+
+
+def what_two_workers_say(folders, call):
+    """Return for each of two workers what it returned, or the error that it raised."""
+    said = {}
+
+    def work(worker):
+        checkpoints = Checkpoints(folders[worker], variables(), Meeting(worker))
+        try:
+            said[worker] = call(checkpoints)
+        except Exception as error:
+            said[worker] = error
+
+    Meeting.barrier.reset()
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return said[0], said[1]
+
+
+def test_workers_restore_what_the_first_one_chose(tmp_path):
+    saved(tmp_path)
+    damage(tmp_path / "step-00000012/state.index", "cut")
+    with pytest.warns(UserWarning, match="DAMAGED CHECKPOINT"):
+        first, second = what_two_workers_say([tmp_path] * 2, Checkpoints.restore)
+    assert first.step == second.step == 8
+
+
+def test_all_workers_hear_that_every_checkpoint_is_damaged(tmp_path):
+    saved(tmp_path)
+    for folder in tmp_path.iterdir():
+        damage(folder / "state.index", "cut")
+    first, second = what_two_workers_say([tmp_path] * 2, Checkpoints.restore)
+    assert isinstance(first, LostCheckpoint)
+    assert "was cut" in str(first)
+    assert isinstance(second, LostCheckpoint)
+    assert "the message of the first worker says how" in str(second)
+
+
+def test_a_worker_with_another_directory_stops_all(tmp_path):
+    saved(tmp_path / "shared")
+    first, second = what_two_workers_say(
+        [tmp_path / "shared", tmp_path / "its own"], Checkpoints.restore
+    )
+    assert "all workers need the same output directory" in str(first)
+    assert "its own/step-00000012/COMMIT.json cannot be read" in str(second)
+
+
+def test_all_workers_stop_where_the_first_could_not_write(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpointing, "write_checkpoint", full)
+    first, second = what_two_workers_say([tmp_path] * 2, lambda one: one.save(4))
+    assert "there is none before it" in str(first)
+    assert "the first worker could not write" in str(second)

@@ -95,7 +95,11 @@ def test_mistakes_in_a_recipe_are_named(changes, message):
 
 
 def test_a_run_leaves_a_preset_and_a_table(tmp_path):
-    results = smoke("small_text", tmp_path / "run")
+    teacher = bertzoo.MaskedLM.from_preset("bert_toy")
+    teacher.describe(description="A teacher.", metrics={"dev accuracy": 0.123456})
+    teacher.save_to_preset(tmp_path / "teacher")
+    changes = {"teacher.preset": str(tmp_path / "teacher")}
+    results = smoke("small_text", tmp_path / "run", **changes)
     assert results["preset"] == str(tmp_path / "run" / "preset")
     student = bertzoo.MaskedLM.from_preset(results["preset"])
     config = bertzoo.BackboneConfig.from_preset("bert_toy")
@@ -105,7 +109,12 @@ def test_a_run_leaves_a_preset_and_a_table(tmp_path):
     heads = {m["name"]: m["parameters"] for m in table["models"]}
     assert heads["student"] == student.network.count_params()
     card = (tmp_path / "run" / "preset" / "README.md").read_text()
-    assert "Distilled from `bert_toy` on text." in card
+    assert f"Distilled from `{tmp_path / 'teacher'}` on text." in card
+    # Its own numbers, not the teacher's.
+    assert f"| dev masked_lm_accuracy | {round(results['student_masked_lm_accuracy'], 4)} |" in card
+    assert "A teacher." not in card
+    assert "0.1235" not in card
+    assert "these are left: 0" in card
     assert f"| parameters | {heads['teacher']:,} | {heads['student']:,} |" in card
     assert len(student.fill("the [MASK] sat.", top_k=2)) == 2
 

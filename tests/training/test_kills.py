@@ -46,3 +46,21 @@ def test_twenty_kills_change_nothing(server, tmp_path, strategy, count):
     )
     print(strategy["name"], places)
     assert {"step", "write"} == set(places)
+
+
+@pytest.mark.slow
+def test_two_workers_stop_where_every_checkpoint_is_damaged(server, tmp_path):
+    kills.finish(server, tmp_path, kills.start(server, tmp_path, MULTI_WORKER, steps=6))
+    for path in (tmp_path / "run/checkpoints").glob("*/state.index"):
+        path.write_bytes(b"")
+    processes = kills.start(server, tmp_path, MULTI_WORKER, steps=6)
+    until = time.monotonic() + 120
+    while not kills.all_ended(processes) and time.monotonic() < until:
+        time.sleep(0.05)
+    hang = not kills.all_ended(processes)
+    for process in processes if hang else ():
+        os.kill(process, signal.SIGKILL)
+    assert [server.wait(process) for process in processes] == [1, 1]
+    first, second = ((tmp_path / f"result-{number}.err").read_text() for number in range(2))
+    assert "it was cut. --force starts the run" in first
+    assert "is damaged: the message of the first worker says how." in second

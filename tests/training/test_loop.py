@@ -39,7 +39,7 @@ def test_what_a_run_leaves(finished):
     rows, held_out, events = read_log(str(directory / "log.jsonl"))
     assert [row["step"] for row in rows] == list(range(1, 13))
     assert [row["step"] for row in held_out] == [5, 10, 12]
-    assert [event["step"] for event in events if event["event"] == "saved"] == [4, 8, 12]
+    assert [event["step"] for event in events if event["event"] == "saved"] == [0, 4, 8, 12]
     last = held_out[-1]
     assert last["held_out_pseudo_perplexity"] == pytest.approx(np.exp(last["held_out_masked_lm"]))
     assert result["result"]["steps"] == 12

@@ -14,6 +14,7 @@ from bertzoo.optimizers import AdamW
 from bertzoo.training.keyed_randomness import key_of
 from bertzoo.training.objectives import Pretraining
 from bertzoo.training.pretraining import PretrainRecipe
+from bertzoo.training.pretraining_data import hold_packed_rows
 from bertzoo.training.replaced_tokens import ReplacedTokenDetection
 from bertzoo.training.sources import ArraySource
 from bertzoo.training.step import TrainStep
@@ -126,29 +127,49 @@ TEXT = "\n\n".join(
 )
 
 
-def recipe(tmp_path, records):
+def recipe(tmp_path, *records, objective="masked_lm"):
     return PretrainRecipe.from_dict({
         "output": str(tmp_path / "run"),
         "model": {"architecture": "bert_toy", "tokenizer": "bert_toy", "config": {
             "num_layers": 1, "hidden_dim": 20, "num_heads": 4, "intermediate_dim": 37,
-            "max_sequence_length": 24, "pooler": False}},
-        "objective": {"name": "masked_lm"},
-        "phases": [{"records": [records], "steps": 8, "batch_size": 2, "sequence_length": 24}],
+            "max_sequence_length": 24, "pooler": objective == "next_sentence"}},
+        "objective": {"name": objective},
+        "phases": [{"records": list(records), "steps": 8, "batch_size": 2, "sequence_length": 24}],
         "optimizer": {"learning_rate": 3.0e-3},
-        "evaluation": {"records": [records], "batches": 2},
+        "evaluation": {"records": list(records[:1]), "batches": 2},
         "training": {"tensorboard": False, "steps_per_call": 4},
     })  # fmt: skip
 
 
-@pytest.mark.slow
-def test_a_recipe_reads_packed_records(tmp_path):
-    (tmp_path / "text.txt").write_text(TEXT)
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    """A directory of packed rows."""
+    folder = tmp_path_factory.mktemp("packed")
+    (folder / "text.txt").write_text(TEXT)
     tokenizer = bz.MaskedLM.from_preset("bert_toy").preprocessor.tokenizer
-    records = str(tmp_path / "records")
     options = RecordOptions(mode="packed", sequence_length=24, num_shards=1)
-    manifest = prepare_records(tokenizer, [str(tmp_path / "text.txt")], records, options, workers=1)
+    manifest = prepare_records(tokenizer, [str(folder / "text.txt")], str(folder / "r"), options, 1)
     assert 2 <= manifest.num_examples < 6  # several texts a row
-    made = recipe(tmp_path, records)
+    return str(folder / "r")
+
+
+@pytest.mark.parametrize("phases", [("packed",), ("packed", "packed"), ("synthetic",)])
+def test_the_manifest_says_whether_rows_are_packed(records, phases):
+    phases = [records if place == "packed" else place for place in phases]
+    assert hold_packed_rows(phases) == (records in phases)
+
+
+def test_pairs_are_not_read_from_packed_records(tmp_path, records):
+    made = recipe(tmp_path, records, objective="next_sentence")
+    with pytest.raises(ValueError, match=r"needs records of the mode next_sentence; .* has packed"):
+        made.run()
+
+
+@pytest.mark.slow
+def test_a_recipe_reads_packed_records(tmp_path, records):
+    # Twice, as a mixture of two directories.
+    tokenizer = bz.MaskedLM.from_preset("bert_toy").preprocessor.tokenizer
+    made = recipe(tmp_path, records, records)
     objective, network = made._objective(tokenizer)
     assert objective.is_packed
     assert network.backbone.config.num_layers == 1

@@ -127,7 +127,7 @@ def test_mistakes_in_a_recipe_are_named(change, message):
     ({"phases.0.sequence_length": 64}, "64 tokens a row, and the model at most 32"),
     ({"model.config.vocabulary_size": 50}, "has 86 tokens, and the model rows for 50"),
     ({"phases.0.batch_size": 7, "phases.0.accumulation": 2}, "multiple of 2"),
-    ({"model.tokenizer_config.lowercase": True}, "is for a vocabulary file"),
+    ({"model.tokenizer_config.lowercase": True}, "are for a vocabulary file"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_named_before_the_run(change, message, tmp_path):
     with pytest.raises(ValueError, match=message):

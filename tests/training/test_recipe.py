@@ -95,6 +95,10 @@ def test_overrides_may_be_a_mapping(path):
     assert loaded.model == {"num_layers": 4}
 
 
+def test_an_empty_mapping_empties(path):
+    assert load_recipe(path, {"model": {}}).model == {}
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ("schedule.stepps=3", r"unknown key `stepps` in .*toy.yaml, schedule; did you mean `steps`"),
     ("shedule.steps=3", r"unknown key `shedule` in .*toy.yaml; did you mean `schedule`"),

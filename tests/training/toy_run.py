@@ -4,6 +4,7 @@ As a program it prints one JSON line: what `main` of a test's choice returned.
 """
 
 import hashlib
+import importlib
 import json
 import os
 import pathlib
@@ -173,10 +174,11 @@ def run(directory, resume=False, force=False, **settings):
 
 
 def serve():
-    """Fork a process for each run that is asked for, so that TensorFlow is imported once.
+    """Fork a process for each call that is asked for, so that TensorFlow is imported once.
 
-    Each line of standard input is JSON: {"settings", "environment", "result"} starts `run`, which
-    writes its result to a file; the answer is the process id. {"wait": id} answers how it ended.
+    Each line of standard input is JSON: {"call", "settings", "environment", "result"} calls a
+    function, `MODULE:NAME`, and writes its result to a file; the answer is the process id.
+    {"wait": id} answers how it ended.
     """
     for line in sys.stdin:
         order = json.loads(line)
@@ -193,7 +195,8 @@ def serve():
             os.dup2(errors.fileno(), 2)
         code = 1
         try:
-            result = run(**order["settings"])
+            module, name = order["call"].split(":")
+            result = getattr(importlib.import_module(module), name)(**order["settings"])
             pathlib.Path(order["result"]).write_text(json.dumps(result))
             code = 0
         except SystemExit as stop:

@@ -90,7 +90,7 @@ def finish(recipe, folder, made, data, last):
     networks = {"teacher": made.teacher.network, "student": made.network}
     found = comparison.compare(networks, metrics)
     comparison.write(folder, found)
-    made.save(folder, passage(recipe, found))
+    made.save(folder, passage(recipe, found), metrics["student"])
     kept = comparison.retained(found)
     return {
         **{f"student_{name}": value for name, value in metrics["student"].items()},
@@ -184,11 +184,16 @@ class Models:
         self.teacher = None
         gc.collect()
 
-    def save(self, folder, passage):
+    def save(self, folder, passage, metrics):
         """Write the student: a preset, or for a BiLSTM a `.keras` file beside its vocabulary."""
         if self.is_task:
-            self.student.note_origin(self.teacher, f"Student of {self.recipe.teacher.preset}.")
-            self.student._info["training"] = passage
+            of = self.teacher if self.recipe.student.config is not None else self.student
+            self.student.note_origin(of, f"Student of {self.recipe.teacher.preset}.")
+            # What the teacher reached, and on what, is said of no student.
+            for fact in ("metrics", "description", "training_data"):
+                self.student._info.pop(fact, None)
+            measured = {f"dev {name}": round(value, 4) for name, value in metrics.items()}
+            self.student.describe(training=passage, **({"metrics": measured} if measured else {}))
             if self.recipe.text is None or trains_words(self.recipe):
                 self.student.save_to_preset(folder / self.saved_as)
             else:  # a head for words that no loss has seen would only seem to be one
