@@ -57,9 +57,10 @@ def main():
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as folder:
             make_presets(size, max(arguments.lengths), pathlib.Path(folder))
+            # First, since it compares what the encoders of all say.
+            rows.append(inference(size, pathlib.Path(folder), arguments))
             for length in arguments.lengths:
                 rows += training(size, length, pathlib.Path(folder), arguments)
-            rows.append(inference(size, pathlib.Path(folder), arguments))
     columns = {key: key for row in rows for key in row}
     setting = {"device": device(), "versions": side_by_side.versions(*PACKAGES)}
     title = f"On {device()}: medians of {arguments.repeats} interleaved runs, bfloat16"
