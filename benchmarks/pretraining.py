@@ -227,8 +227,12 @@ def finetune(arguments):
         if name in result:
             continue
         keras.utils.set_random_seed(seed)
-        model = bertzoo.TextClassifier.from_preset(
-            preset, load_weights=start == "pretrained", num_classes=2
+        # The mean, since masks alone have taught the first token nothing about its sentence.
+        model = bertzoo.TextClassifier.from_backbone(
+            bertzoo.Backbone.from_preset(preset, load_weights=start == "pretrained"),
+            bertzoo.MaskedLM.from_preset(preset).preprocessor,
+            num_classes=2,
+            input="mean",
         )
         steps = epochs * math.ceil(size / 32)
         schedule = bertzoo.optimizers.WarmupPolynomial(3.0e-4, steps, steps // 10)

@@ -24,7 +24,9 @@ def blocks(language):
     pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
     for path in DOCUMENTS:
         for number, match in enumerate(pattern.finditer(path.read_text(encoding="utf8"))):
-            yield pytest.param(match.group(1), id=f"{path.relative_to(ROOT)}-{number}")
+            name = path.relative_to(ROOT).as_posix()
+            marks = [pytest.mark.pages] if name.startswith("docs/") else []
+            yield pytest.param(match.group(1), id=f"{name}-{number}", marks=marks)
 
 
 def module_names():

@@ -61,8 +61,8 @@ def check_equal(rows, expected, tolerance):
 @pytest.mark.parametrize(
     ("methods", "method"),
     [
-        (("narrower", "sentences"), "narrower"),
-        (("narrower", "sentences"), "sentences"),  # texts are compared with those of both
+        pytest.param(("narrower",), "narrower", marks=pytest.mark.slow),
+        (("sentences",), "sentences"),  # texts are compared with those of both
         pytest.param(("distilbert",), "distilbert", marks=pytest.mark.slow),
     ],
 )

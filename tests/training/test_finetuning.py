@@ -187,6 +187,7 @@ class Killed(BaseException):
     """As a signal that cannot be caught."""
 
 
+@pytest.mark.slow  # tests/tasks/test_resuming.py kills a `fit`
 def test_a_run_that_is_killed_ends_as_one_that_was_not(tmp_path, monkeypatch, eagerly):
     changes = {"training.epochs": 3, "training.learning_rate": 5.0e-3}
     smoke("glue_rte", tmp_path / "whole", **changes)
