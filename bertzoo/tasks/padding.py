@@ -27,6 +27,8 @@ def network_to_run(task, inputs):
 def _may_leave_out(task, inputs):
     return (
         keras.backend.backend() == "tensorflow"
+        # The published loss of answers is a softmax over all places, those of padding, too.
+        and task.network.head.kind != "question_answerer"
         and "padding_mask" in inputs
         and not task.jit_compile
         and getattr(task, "_distribute_strategy", None) is None
