@@ -10,7 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:
 	@echo "make quickstart  embed, search and learn with a real BERT encoder (about 3 minutes)"
 	@echo "make test        lint and the hermetic tests (at most 8 minutes on 2 cores)"
-	@echo "make interop     the comparisons with Hugging Face, KerasHub, JAX and PyTorch; examples of docs/"
+	@echo "make interop     the comparisons with Hugging Face, KerasHub, JAX and PyTorch; long tests"
 	@echo "make slow        the long tests, before a release"
 	@echo "make lock        renew requirements.lock"
 
@@ -20,16 +20,16 @@ quickstart: .venv/.weights
 test: .venv/.weights
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -q -m "not slow and not pages" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not slow and not long" --numprocesses 2 --dist loadfile
 
 slow: .venv/.weights
 	$(BIN)/python -m pytest -q -m slow
 
-# The peers' tier is left out of a plain `pytest` by pyproject.toml; here it is named. The examples
-# of docs/ need no peers, but minutes.
+# The peers' tier is left out of a plain `pytest` by pyproject.toml; here it is named. Long tests
+# need no peers, but minutes: the examples of docs/ and of all docstrings, and some more.
 interop: .venv-interop/.ready
 	$(PEERS)/python -m pytest -q -o addopts="--strict-markers --import-mode=importlib" tests/interop
-	$(PEERS)/python -m pytest -q -m pages tests/test_docs.py
+	$(PEERS)/python -m pytest -q -m long --numprocesses 2
 
 # The core and the tests, exact versions with hashes, and this checkout.
 .venv/.core: requirements.lock pyproject.toml

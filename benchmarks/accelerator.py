@@ -92,16 +92,6 @@ def make_presets(size, length, folder):
         )
 
 
-def available(makers):
-    found = {}
-    for name, make in makers.items():
-        try:
-            found[name] = make()
-        except ModuleNotFoundError as error:
-            print(f"{name} is left out: {error.name} is not installed")
-    return found
-
-
 # === Pretraining ===
 
 
@@ -119,7 +109,7 @@ def training(size, length, folder, arguments):
             makers["KerasHub"] = partial(keras_hub, folder, batch)
             compiled = not arguments.no_compile
             makers["transformers"] = partial(transformers, folder, batch, compiled)
-        contestants = available(makers)
+        contestants = side_by_side.available(makers)
         times = side_by_side.interleaved(contestants, arguments.repeats, per_turn=3, warm_up=2)
         flops = 3 * forward_flops(size, length, predictions) * batch_size * length
         peak = arguments.peak or next((p for n, p in PEAK.items() if n in device()), None)
@@ -273,7 +263,7 @@ def inference(size, folder, arguments):
         "KerasHub": partial(keras_hub_encoder, folder, ids),
         "transformers": partial(transformers_encoder, folder, ids, not arguments.no_compile),
     }
-    contestants = available(makers)
+    contestants = side_by_side.available(makers)
     outputs = {name: np.asarray(run(), np.float64) for name, run in contestants.items()}
     scale = np.abs(outputs["bertzoo"]).max()
     row = {"what": "inference", "size": size, "rows": arguments.inference, "kind": "full"}

@@ -73,7 +73,9 @@ def measure(arguments, folder):
         makers["transformers compiled"] = lambda dtype: transformers(folder / "hf", dtype, True)
     rows = []
     for dtype in arguments.dtypes:
-        models = available({name: partial(make, dtype) for name, make in makers.items()})
+        models = side_by_side.available(
+            {name: partial(make, dtype) for name, make in makers.items()}
+        )
         for shape in arguments.shapes:
             batch, length = map(int, shape.split("x"))
             token_ids, mask = some_ids(batch, length, arguments.fill)
@@ -87,17 +89,6 @@ def measure(arguments, folder):
             rows.append(row)
             print(row, flush=True)
     return rows
-
-
-def available(makers):
-    """Return the contestants whose packages are installed; ours must be."""
-    models = {}
-    for name, make in makers.items():
-        try:
-            models[name] = make()
-        except ModuleNotFoundError as error:
-            print(f"{name} is left out: {error.name} is not installed")
-    return models
 
 
 def differences(contestants, mask):

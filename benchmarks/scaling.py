@@ -167,20 +167,29 @@ def masked_words(network):
 
 def training_step(network):
     ids = {key: tf.constant(value) for key, value in some_ids().items()}
+
+    def loss():
+        logits = network(ids, training=True)
+        labels = tf.zeros(tf.shape(logits)[:2], "int32")
+        return tf.reduce_mean(
+            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+        )
+
+    return training(network, loss)
+
+
+def training(model, loss):
+    """Return a function that trains a model for one step."""
     optimizer = bertzoo.optimizers.AdamW(1e-5)
-    variables = network.trainable_variables
+    variables = model.trainable_variables
     optimizer.build(variables)
 
     @tf.function
     def run():
         with tf.GradientTape() as tape:
-            logits = network(ids, training=True)
-            labels = tf.zeros(tf.shape(logits)[:2], "int32")
-            loss = tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-            )
-        optimizer.apply(tape.gradient(loss, [v.value for v in variables]))
-        return loss
+            value = loss()
+        optimizer.apply(tape.gradient(value, [v.value for v in variables]))
+        return value
 
     return lambda: run().numpy()
 
@@ -249,21 +258,15 @@ def step(layers, width, rows, length):
         intermediate_dim=4 * width, pooler=False, dropout=0.0, attention_dropout=0.0,
     )  # fmt: skip
     backbone = bertzoo.Backbone(config)
-    optimizer = bertzoo.optimizers.AdamW(1e-5)
-    variables = backbone.trainable_variables
-    optimizer.build(variables)
 
-    @tf.function
-    def run():
-        with tf.GradientTape() as tape:
-            output = backbone({"token_ids": tf.ones((rows, length), "int32")}, training=True)
-            loss = tf.reduce_mean(output["sequence_output"] ** 2)
-        optimizer.apply(tape.gradient(loss, [v.value for v in variables]))
-        return loss
+    def loss():
+        output = backbone({"token_ids": tf.ones((rows, length), "int32")}, training=True)
+        return tf.reduce_mean(output["sequence_output"] ** 2)
 
+    run = training(backbone, loss)
     for _ in range(2):
-        run().numpy()
-    return {"parameters": sum(int(np.prod(v.shape)) for v in variables)}
+        run()
+    return {"parameters": sum(int(np.prod(v.shape)) for v in backbone.trainable_variables)}
 
 
 def in_process(name, *sizes):

@@ -76,6 +76,17 @@ def interleaved(contestants, repeats, per_turn=1, warm_up=1):
     return times
 
 
+def available(makers):
+    """Return what the makers give, by name, without those whose packages are not installed."""
+    found = {}
+    for name, make in makers.items():
+        try:
+            found[name] = make()
+        except ModuleNotFoundError as error:
+            print(f"{name} is left out: {error.name} is not installed")
+    return found
+
+
 def machine():
     """Describe the processor, the cores that this process may use, the memory and the load."""
     model, flags = platform.machine(), ""

@@ -80,17 +80,6 @@ def timed(row, contestants, repeats, unit="ms", scale=1000.0):
     return row
 
 
-def available(makers):
-    """Return the contestants whose packages are installed; ours must be."""
-    found = {}
-    for name, make in makers.items():
-        try:
-            found[name] = make()
-        except ModuleNotFoundError as error:
-            print(f"{name} is left out: {error.name} is not installed")
-    return found
-
-
 # === A step of pretraining ===
 
 
@@ -100,7 +89,7 @@ def step(arguments, folder):
     for dtype in arguments.dtypes:
         makers = {"bertzoo": ours, "KerasHub": keras_hub_step, "transformers": transformers_step}
         makers = {name: partial(make, preset, dtype, batch) for name, make in makers.items()}
-        found = available(makers)
+        found = side_by_side.available(makers)
         losses = {name: loss for name, (_, loss) in found.items()}
         row = {"dtype": dtype}
         row |= {f"loss {name}": loss for name, loss in losses.items()}
@@ -261,7 +250,7 @@ def optimizer(arguments, folder):
         "Keras": lambda: tensorflow(lambda: keras.optimizers.AdamW(RATE, **options)),
         "torch fused": torch_adamw,
     }
-    found = available(makers)
+    found = side_by_side.available(makers)
     for update, _ in found.values():
         update()
     values = {name: value() for name, (_, value) in found.items()}
@@ -297,7 +286,7 @@ def fit(arguments, folder):
     for dtype in arguments.dtypes:
         makers = {"bertzoo": (our_classifier, str(folder / "classifier")),
                   "KerasHub": (keras_hub_classifier, hub)}  # fmt: skip
-        models = available(
+        models = side_by_side.available(
             {n: partial(make, path, dtype, arguments.length) for n, (make, path) in makers.items()}
         )
         logits = {n: np.asarray(m.predict(texts[:64], verbose=0)) for n, m in models.items()}

@@ -376,6 +376,7 @@ def test_predict_names_the_class_and_all_probabilities(run):
     assert first["label"] in run("predict", "bert_toy", "good film")[1]
 
 
+@pytest.mark.long
 def test_predict_names_every_label_of_a_multi_label_classifier(run, tmp_path):
     from bertzoo.tasks.text_classifier import TextClassifier
 

@@ -25,7 +25,7 @@ def blocks(language):
     for path in DOCUMENTS:
         for number, match in enumerate(pattern.finditer(path.read_text(encoding="utf8"))):
             name = path.relative_to(ROOT).as_posix()
-            marks = [pytest.mark.pages] if name.startswith("docs/") else []
+            marks = [pytest.mark.long] if name.startswith("docs/") else []
             yield pytest.param(match.group(1), id=f"{name}-{number}", marks=marks)
 
 
@@ -62,6 +62,7 @@ def test_bertzoo_commands_of_the_documents_run(code, tmp_path):
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", module_names())
 def test_examples_of_docstrings_run(name, tmp_path, monkeypatch):
     module = importlib.import_module(name)

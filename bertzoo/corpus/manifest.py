@@ -193,14 +193,21 @@ def read_token_counts(directory: str) -> np.ndarray:
 
 
 def tokenizer_identity(tokenizer) -> dict:
-    """Return what tells whether ids were made by the same tokenizer."""
+    """Return what tells whether ids were made by the same tokenizer.
+
+    Not the length that its texts are cut to where nobody says one: no id depends on it.
+    """
     digest = hashlib.sha256()
     for name, content in sorted(tokenizer.files().items()):
         digest.update(f"{name} {len(content)}\n".encode())
         digest.update(content)
     return {
         "kind": tokenizer.config.kind,
-        "settings": {name: getattr(tokenizer.config, name) for name in tokenizer.SETTINGS},
+        "settings": {
+            name: getattr(tokenizer.config, name)
+            for name in tokenizer.SETTINGS
+            if name != "sequence_length"
+        },
         "vocabulary_size": tokenizer.vocabulary_size,
         "sha256": digest.hexdigest(),
         "special_ids": list(tokenizer.special_ids),

@@ -58,6 +58,7 @@ def test_shared_layers_add_their_steps_up():
     assert (found.heads > 0).all()
 
 
+@pytest.mark.long
 def test_parts_that_reach_nothing_go_first_and_change_nothing():
     task = classifier()
     weights = weights_of(task.network)

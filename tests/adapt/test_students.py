@@ -66,6 +66,7 @@ def test_shared_layers_cannot_be_chosen():
         bertzoo.adapt.select_layers(task, [0])
 
 
+@pytest.mark.long
 def test_texts_of_one_segment_are_the_same_without_segments():
     task = new_task()
     student = bertzoo.adapt.drop_segments(task)
@@ -80,6 +81,7 @@ def test_texts_of_one_segment_are_the_same_without_segments():
         bertzoo.adapt.drop_segments(student)
 
 
+@pytest.mark.long
 def test_a_classifier_takes_the_pooler_into_its_head(tmp_path):
     task = new_task(bertzoo.TextClassifier, labels=["bad", "good"])
     student = bertzoo.adapt.drop_pooler(task)

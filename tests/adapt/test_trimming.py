@@ -65,6 +65,7 @@ def test_mistakes_are_named(arguments, message):
         bertzoo.adapt.trim_vocabulary(new_task(), **arguments)
 
 
+@pytest.mark.long
 @pytest.mark.weights
 def test_a_real_vocabulary_cut_to_a_corpus_spells_it_as_before():
     task = bertzoo.TextEmbedder.from_preset("all_minilm_l6_v2_en")

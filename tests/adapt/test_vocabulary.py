@@ -147,6 +147,7 @@ def test_more_words_than_unused_tokens_raise():
         bertzoo.adapt.replace_unused_tokens(new_task(), words)
 
 
+@pytest.mark.long
 def test_labels_padding_and_origin_are_kept_and_a_preset_can_be_written(tmp_path):
     task = new_task(bertzoo.TextClassifier, labels=["bad", "good"])
     new = bertzoo.adapt.add_tokens(task, ["kidney"])

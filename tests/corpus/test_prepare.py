@@ -16,7 +16,12 @@ import pytest
 import tensorflow as tf
 
 from bertzoo.corpus import prepare, shards, spill
-from bertzoo.corpus.manifest import Manifest, RecordOptions, read_token_counts
+from bertzoo.corpus.manifest import (
+    Manifest,
+    RecordOptions,
+    read_token_counts,
+    tokenizer_identity,
+)
 from bertzoo.corpus.prepare import prepare_records
 from tests.corpus.conftest import make_text
 from tests.training.kills import ROOT, Server, all_ended
@@ -59,6 +64,14 @@ def test_the_manifest_says_what_is_there(prepared, corpus, tokenizer):
     assert sorted(contents(directory)) == sorted(
         ["manifest.json", "token_counts.npy", *(shard.file for shard in manifest.shards)]
     )
+
+
+def test_a_tokenizer_is_known_by_what_its_ids_depend_on(tokenizer):
+    def made(**settings):
+        return type(tokenizer)(tokenizer.vocabulary, **settings)
+
+    assert tokenizer_identity(made(sequence_length=9)) == tokenizer_identity(tokenizer)
+    assert tokenizer_identity(made(lowercase=False)) != tokenizer_identity(tokenizer)
 
 
 def test_documents_are_spread_over_all_shards_once(corpus):

@@ -50,7 +50,7 @@ COMBINATIONS = [
 DEFAULT = ("embeddings", "byte_pair", None)
 CASES = [
     pytest.param(*case, id="-".join(filter(None, case)),
-                 marks=() if case == DEFAULT else pytest.mark.slow)
+                 marks=pytest.mark.long if case == DEFAULT else pytest.mark.slow)
     for case in COMBINATIONS
 ]  # fmt: skip
 

@@ -104,18 +104,22 @@ def test_a_version_is_a_number_that_a_server_reads(tmp_path, version):
         write_version(tmp_path, version)
 
 
+def run_and_kill(script, directory, seconds):
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(directory)],
+        stdout=subprocess.PIPE,
+        cwd=pathlib.Path(versions.__file__).parents[2],
+    )
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(seconds)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def test_a_writer_killed_at_any_point_leaves_only_whole_versions(tmp_path):
     generator = random.Random(5)
     for _ in range(8):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            cwd=pathlib.Path(versions.__file__).parents[2],
-        )
-        assert writer.stdout.readline() == b"ready\n"
-        time.sleep(generator.uniform(0.0, 0.05))
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.wait()
+        run_and_kill(WRITER, tmp_path, generator.uniform(0.0, 0.05))
         for number in versions.versions(tmp_path):
             folder = tmp_path / str(number)
             found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
@@ -129,15 +133,7 @@ def test_an_export_killed_at_any_point_leaves_only_versions_that_work(tmp_path):
 
     generator = random.Random(7)
     for _ in range(6):
-        exporter = subprocess.Popen(
-            [sys.executable, "-c", EXPORTER, str(tmp_path / "m")],
-            stdout=subprocess.PIPE,
-            cwd=pathlib.Path(versions.__file__).parents[2],
-        )
-        assert exporter.stdout.readline() == b"ready\n"
-        time.sleep(generator.uniform(0.0, 12.0))
-        os.kill(exporter.pid, signal.SIGKILL)
-        exporter.wait()
+        run_and_kill(EXPORTER, tmp_path / "m", generator.uniform(0.0, 12.0))
         for number in versions.versions(tmp_path / "m"):
             folder = tmp_path / "m" / str(number)
             assert companions.checksums(folder) == {

@@ -75,6 +75,7 @@ def test_a_preset_directory_has_both_files_and_gives_the_same_answers(masked_lm,
     assert again.fill("The <mask>.", top_k=3) == masked_lm.fill("The <mask>.", top_k=3)
 
 
+@pytest.mark.long
 def test_classifiers_learn_and_come_back(saved, tmp_path):
     classifier = bertzoo.TextClassifier.from_preset(saved, labels=["bad", "good"])
     texts = ["a good sea", "a bad day"] * 8

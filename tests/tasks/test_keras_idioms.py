@@ -7,6 +7,7 @@ import sys
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from bertzoo.tasks.text_classifier import TextClassifier
@@ -77,6 +78,7 @@ def test_fixed_padding_gives_static_shapes(classifier, texts):
     np.testing.assert_allclose(task.predict(texts), classifier.predict(texts), atol=1e-5)
 
 
+@pytest.mark.long
 def test_two_replicas_train_and_predict_as_one_device():
     # In a process of its own: logical devices are set before TensorFlow starts.
     script = pathlib.Path(__file__).with_name("two_replicas.py")

@@ -48,6 +48,7 @@ def test_training_changes_the_adapters_and_the_head_alone(preprocessor):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("holder", ["task", "backbone"])
 def test_functions_compiled_before_are_made_anew(holder, preprocessor):
     """As in KerasHub, `task.backbone.enable_lora` is enough; a stale graph would not learn."""
@@ -65,6 +66,7 @@ def test_functions_compiled_before_are_made_anew(holder, preprocessor):
     assert len(classifier.trainable_weights) == len(values(classifier))
 
 
+@pytest.mark.long
 def test_an_adapter_brings_its_head_along(preprocessor, tmp_path):
     classifier = new_classifier(preprocessor)
     classifier.enable_lora(2)
@@ -113,6 +115,7 @@ def test_an_adapter_is_refused_by_another_head(preprocessor, tmp_path):
     assert (other.backbone.lora, masked_lm.backbone.lora) == (None, None)
 
 
+@pytest.mark.long
 def test_a_preset_is_written_after_merging(preprocessor, tmp_path):
     classifier = new_classifier(preprocessor)
     classifier.enable_lora(2)

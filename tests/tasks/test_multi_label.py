@@ -191,6 +191,7 @@ def test_wrong_heads_are_refused(backbone, arguments, message):
         TextClassifier.from_backbone(backbone, labels=LABELS, **arguments)
 
 
+@pytest.mark.long
 def test_a_checkpoints_own_head_can_be_read_as_another_problem():
     plain = TextClassifier.from_preset("bert_toy")
     tagger = TextClassifier.from_preset("bert_toy", problem="multi_label", thresholds=0.2)

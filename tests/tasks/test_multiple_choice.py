@@ -76,6 +76,7 @@ def test_datasets_batches_and_lists_are_evaluated_alike(chooser):
     assert chooser.test_on_batch(ROWS, RIGHT)[0] < before
 
 
+@pytest.mark.long
 def test_the_graph_answers_as_predict(chooser):
     texts, choices = (tf.constant(column) for column in zip(*ROWS, strict=True))
     specs = [tf.TensorSpec([None], "string"), tf.TensorSpec([None, None], "string")]
@@ -88,6 +89,7 @@ def test_the_graph_answers_as_predict(chooser):
     assert long["truncated"].numpy().tolist() == [1, 0]
 
 
+@pytest.mark.long
 def test_presets_and_keras_files_and_transformers_form_bring_it_back(chooser, tmp_path):
     expected = chooser.predict(ROWS, verbose=0)
     chooser.save_to_preset(tmp_path / "ours")

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bertzoo.models.backbone import Backbone
+from bertzoo.tasks.question_answerer import QuestionAnswerer
 from bertzoo.tasks.text_classifier import TextClassifier
 from tests.tasks.conftest import CONFIG
 
@@ -69,6 +70,18 @@ def test_no_weight_is_counted_or_saved_twice(classifier, tmp_path):
     classifier.save(path)
     again = keras.saving.load_model(path)
     np.testing.assert_allclose(again.predict(TEXTS), classifier.predict(TEXTS), atol=1e-6)
+
+
+def test_answers_are_sought_among_padding_too(backbone, preprocessor):
+    # The published loss is a softmax over all places: 9 of them here, 4 of which are padding.
+    answerer = QuestionAnswerer.from_backbone(backbone, preprocessor)
+    mask = np.array([[1, 1, 1, 1, 1, 0, 0, 0, 0]])
+    ids = {"token_ids": np.array([[2, 7, 3, 9, 3, 0, 0, 0, 0]]), "padding_mask": mask}
+    ids["segment_ids"] = np.array([[0, 0, 0, 1, 1, 0, 0, 0, 0]])
+    plain = answerer.network(ids)["start_logits"].numpy()
+    assert len(set(plain[0, 5:].tolist())) == 4, "padding has states of its own"
+    np.testing.assert_array_equal(answerer(ids)["start_logits"], plain)
+    assert answerer.unpadded is None
 
 
 @pytest.mark.parametrize("training", [False, True])

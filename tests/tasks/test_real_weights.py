@@ -73,6 +73,7 @@ def test_it_has_no_masked_lm_head():
         TextClassifier.from_preset(PRESET)
 
 
+@pytest.mark.long
 def test_a_few_examples_teach_it_a_topic():
     keras.utils.set_random_seed(2)
     classifier = TextClassifier.from_preset(PRESET, labels=["animals", "money"])

@@ -71,6 +71,7 @@ def test_pairs_are_packed_as_albert_does(preprocessor, tokenizer):
     assert features["segment_ids"].numpy()[0, : len(ids)].tolist() == [0] * 4 + [1] * 3
 
 
+@pytest.mark.long
 def test_a_classifier_learns_from_strings_and_comes_back_from_its_directory(
     backbone, preprocessor, tmp_path
 ):
@@ -99,6 +100,7 @@ def test_masks_are_filled_with_whole_words_and_ends_of_words(backbone, preproces
     assert sum(fill.score for fill in fills) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.long
 def test_hugging_faces_albert_reads_strings(albert, tokenizer, tmp_path):
     task = TextEmbedder.from_preset(albert, pooling=("mean",))
     assert task.preprocessor.sequence_length == foreign.P

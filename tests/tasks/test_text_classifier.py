@@ -129,6 +129,7 @@ def test_validation_split_takes_the_last_rows(classifier, monkeypatch):
     assert seen["validation_split"] == 0.0
 
 
+@pytest.mark.long
 def test_pairs_can_be_learnt(fresh):
     pairs = [("the cat", text) for text in GOOD + BAD]
     history = fresh.fit(pairs * 4, ([1] * 4 + [0] * 4) * 4, epochs=30, batch_size=8, verbose=0)

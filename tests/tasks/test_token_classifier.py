@@ -158,6 +158,7 @@ def test_words_are_answered_as_each_row_alone(tagger):
         np.testing.assert_allclose(together[row], expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_server_finds_what_python_finds(tagger):
     texts = ["The cats sat  on Paris city. " * 4, "", "dog", "東 paris\u200b é"]
     respond = tf.function(tagger.respond, [tf.TensorSpec([None], "string")])

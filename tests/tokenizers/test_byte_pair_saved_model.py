@@ -70,6 +70,7 @@ def test_the_model_is_in_the_file_once(exported):
     assert list((folder / "assets").iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_fresh_process_without_bertzoo_gives_the_same_answers(exported):
     folder, module = exported
     program = (
@@ -93,6 +94,7 @@ def test_a_fresh_process_without_bertzoo_gives_the_same_answers(exported):
     assert module.tokenizer.mask_id in answer["ids"][3]
 
 
+@pytest.mark.long
 def test_a_preprocessor_is_saved_with_its_table(exported, tmp_path):
     preprocessor = Preprocessor(exported[1].tokenizer, sequence_length=16)
     archive = keras.export.ExportArchive()

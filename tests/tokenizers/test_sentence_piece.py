@@ -269,6 +269,7 @@ SERVED = {
     "SentencepieceTokenizeWithOffsetsOp", "TFText>ByteSplitByOffsets"}  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_saved_graph_gives_the_same_ids_and_offsets_without_us(tokenizer, expected, tmp_path):
     module = tf.Module()
     module.resources = tokenizer.resources

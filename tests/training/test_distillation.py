@@ -62,7 +62,8 @@ def check_equal(rows, expected, tolerance):
     ("methods", "method"),
     [
         pytest.param(("narrower",), "narrower", marks=pytest.mark.slow),
-        (("sentences",), "sentences"),  # texts are compared with those of both
+        # Texts are compared with those of both.
+        pytest.param(("sentences",), "sentences", marks=pytest.mark.long),
         pytest.param(("distilbert",), "distilbert", marks=pytest.mark.slow),
     ],
 )

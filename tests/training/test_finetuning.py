@@ -64,6 +64,7 @@ def classified(tmp_path_factory):
         return folder / "run", run_recipe("finetune/glue_mnli", overrides, smoke=True)
 
 
+@pytest.mark.long
 def test_the_best_rate_is_tried_with_all_seeds_and_their_mean_is_given(classified):
     folder, returned = classified
     results = read_json(folder / "results.json")
@@ -149,12 +150,12 @@ def test_another_recipe_does_not_go_on_with_a_run(classified):
 @pytest.mark.parametrize(
     ("name", "metric", "official"),
     [
-        ("patent_sections", "micro_f1", None),
-        ("glue_stsb", "spearman", "STS-B.tsv"),
         ("conll2003", "f1", "conll.txt"),
         ("squad_v2", "f1", "predictions.json"),
-        ("codah", "accuracy", None),
-        ("sbert_nli", "spearman", None),
+        pytest.param("patent_sections", "micro_f1", None, marks=pytest.mark.long),
+        pytest.param("glue_stsb", "spearman", "STS-B.tsv", marks=pytest.mark.long),
+        pytest.param("codah", "accuracy", None, marks=pytest.mark.long),
+        pytest.param("sbert_nli", "spearman", None, marks=pytest.mark.long),
     ],
 )
 def test_a_run_of_each_kind_ends_with_a_preset_that_is_measured_alike(
@@ -281,6 +282,7 @@ def test_the_optimizer_follows_the_recipe():
     assert rates == pytest.approx([0.5, 0.9])
 
 
+@pytest.mark.long
 def test_a_trial_ends_early_when_dev_has_not_got_better(tmp_path, monkeypatch, eagerly):
     scores = iter([0.5, 0.7, 0.6, 0.6, 0.9, 0.7])
 

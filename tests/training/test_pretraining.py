@@ -156,6 +156,7 @@ def records(tmp_path):
     return str(tmp_path / "records")
 
 
+@pytest.mark.long
 def test_records_are_learnt_from(records, tmp_path):
     _, result = run_smoke("bert_base", tmp_path, **{
         "phases": [{"records": [records], "steps": 30, "batch_size": 16, "sequence_length": 24}],
