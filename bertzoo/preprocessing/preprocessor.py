@@ -75,9 +75,9 @@ class Preprocessor(keras.layers.Layer):
         # Strings stay TensorFlow's on every Keras backend, and Python strings may come in.
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
-        self._pack_text = tf.function(self._pack, [_STRINGS], autograph=False)
-        self._pack_pair = tf.function(self._pack, [_STRINGS, _STRINGS], autograph=False)
-        self._pad_some = tf.function(self._pad_members, _ROWS, autograph=False)
+        self._pack_text = _Traced(self._pack, [_STRINGS])
+        self._pack_pair = _Traced(self._pack, [_STRINGS, _STRINGS])
+        self._pad_some = _Traced(self._pad_members, _ROWS)
 
     def call(self, inputs, y=None, sample_weight=None):
         """Return the features, with `y` and `sample_weight` behind them where they are given."""
@@ -315,6 +315,26 @@ class Preprocessor(keras.layers.Layer):
 _STRINGS = tf.TensorSpec([None], "string")
 _IDS = tf.TensorSpec([None], "int32")
 _ROWS = [_IDS, _IDS, _IDS, tf.TensorSpec([None], "int64"), tf.TensorSpec([], "int32")]
+
+
+class _Traced:
+    """A graph of a function for tensors of any sizes, made when it is first called.
+
+    A `tf.function` would do, but TensorFlow counts the traces of all instances of a method as one
+    and warns from the fifth on.
+    """
+
+    def __init__(self, function, signature):
+        self._function = tf.function(function, signature, autograph=False)
+        self._signature, self._concrete = signature, None
+
+    def __call__(self, *values):
+        if self._concrete is None:
+            self._concrete = self._function.get_concrete_function()
+        return self._concrete(
+            *(tf.convert_to_tensor(value, spec.dtype)
+              for value, spec in zip(values, self._signature, strict=True))
+        )  # fmt: skip
 
 
 def _squeeze(column):
