@@ -269,6 +269,61 @@ def step(layers, width, rows, length):
     return {"parameters": sum(int(np.prod(v.shape)) for v in backbone.trainable_variables)}
 
 
+# === Recomputation ===
+
+
+def recomputation(arguments):
+    """Seconds and memory of a step whose layers run again on the way back; one process each."""
+    rows = []
+    for length in (64, 128) if arguments.quick else (128, 512):
+        sizes = arguments.layers, arguments.hidden, 8, length
+        plain = in_process("pretraining_step", *sizes, False)
+        again = in_process("pretraining_step", *sizes, True)
+        rows.append({
+            "batch x length": f"8x{length}",
+            "s": plain["seconds"], "s, recomputed": again["seconds"],
+            "time": again["seconds"] / plain["seconds"],
+            "MB a step": plain["step MB"], "MB a step, recomputed": again["step MB"],
+            "memory": again["step MB"] / plain["step MB"],
+        })  # fmt: skip
+    print(*rows, sep="\n", flush=True)
+    return rows
+
+
+def pretraining_step(layers, width, rows, length, recompute):
+    """Return the median CPU seconds of a step, and what it took beyond weights and gradients."""
+    from bertzoo.models.pretraining import PretrainingNetwork, new_head
+    from bertzoo.training.objectives import Pretraining
+    from bertzoo.training.step import TrainStep
+    from bertzoo.training.strategy import StrategyConfig, make_replicas
+
+    config = bertzoo.BackboneConfig(
+        vocabulary_size=1000, num_layers=layers, hidden_dim=width, num_heads=width // 64,
+        intermediate_dim=4 * width, max_sequence_length=512,
+    )  # fmt: skip
+    heads = [new_head(config, kind) for kind in ("masked_lm", "next_sentence")]
+    network = PretrainingNetwork(bertzoo.Backbone(config), heads)
+    step = TrainStep(
+        Pretraining(network, recompute=recompute),
+        bertzoo.optimizers.AdamW(1e-5),
+        make_replicas(StrategyConfig("one_device")),
+    )
+    ones = tf.ones((rows, length), "int32")
+    batch = {"token_ids": ones, "padding_mask": ones, "segment_ids": 0 * ones,
+             "mask_positions": ones[:, :20], "mask_labels": ones[:, :20],
+             "mask_weights": ones[:, :20], "next_sentence_labels": ones[:, 0]}  # fmt: skip
+    batches, seconds = iter(tf.data.Dataset.from_tensors(batch).repeat()), []
+    gradients = 4 * sum(int(np.prod(v.shape)) for v in network.trainable_variables) / 1e6
+    before = side_by_side.peak_memory_mb()
+    for number in range(4):
+        began = time.process_time()
+        step.run(batches, number, 1)
+        seconds.append(time.process_time() - began)
+    taken = side_by_side.peak_memory_mb() - before
+    # Weights and moments lay there before.
+    return {"seconds": sorted(seconds[1:])[1], "step MB": taken - gradients}
+
+
 def in_process(name, *sizes):
     """Run a function of this file in a process of its own; add the most memory it held."""
     code = f"import json, scaling, side_by_side; found = scaling.{name}(*{sizes!r}); "
@@ -301,6 +356,7 @@ PARTS = {
     "vocabulary": vocabulary,
     "corpus": corpus,
     "memory": memory,
+    "recomputation": recomputation,
 }
 
 

@@ -8,6 +8,7 @@ state but its models.
 import tensorflow as tf
 
 from bertzoo.training import keyed_randomness
+from bertzoo.training.recomputing import recomputed
 
 # B batch  T length  P predictions  V vocabulary  K texts of a packed row
 
@@ -83,6 +84,7 @@ class Pretraining(Objective):
         packed: Whether rows may hold several texts, which `padding_mask` counts; the loss is that
             of the texts in rows of their own.
         num_texts: K, most pairs of a packed row, where sentences are predicted.
+        recompute: Whether encoder layers run again on the way back; see `recomputing`.
 
     Batches: `token_ids`, `padding_mask`, `segment_ids` `[B, T]`; `mask_positions`, `mask_labels`,
     `mask_weights` `[B, P]`; and `next_sentence_labels` `[B]`, of packed rows `[B, K]`, where what
@@ -90,12 +92,14 @@ class Pretraining(Objective):
     plus 1e-5; here it is the sum over all.
     """
 
-    def __init__(self, network, packed=False, num_texts=None):
+    def __init__(self, network, packed=False, num_texts=None, recompute=False):
         super().__init__([network])
         self.network = network
         self.has_pairs = "next_sentence" in network.heads
         self.is_packed = packed
         self._run = network.packed(num_texts) if packed else network
+        if recompute:
+            self._run = recomputed(self._run)
 
     def weights(self, batch):
         """Return the numbers of predictions and of pairs."""

@@ -151,13 +151,19 @@ class PretrainRecipe(Recipe):
         used += [(records,) for records in self.evaluation.records]
         packed = any(map(hold_packed_rows, used)) and "next_sentence" not in kinds
         if self.objective.name != "replaced_tokens":
-            return Pretraining(network, packed), network
+            return Pretraining(network, packed, recompute=self.model.recompute), network
         config = network.backbone.config.replace(pooler=False, **self.model.generator)
         generator = PretrainingNetwork(
             Backbone(config, dtype=dtype), [new_head(config, "masked_lm")], name="generator"
         )
-        weight = self.objective.discriminator_weight
-        return ReplacedTokenDetection(generator, network, weight, packed=packed), network
+        objective = ReplacedTokenDetection(
+            generator,
+            network,
+            self.objective.discriminator_weight,
+            packed=packed,
+            recompute=self.model.recompute,
+        )
+        return objective, network
 
     def _schedule(self):
         from bertzoo.optimizers import InTurn

@@ -31,6 +31,8 @@ class ModelSection(Section):
             `preset`.
         tokenizer_config: Fields of `TokenizerConfig` for a vocabulary file, as `lowercase`.
         generator: For `replaced_tokens`: fields of the generator's `BackboneConfig`.
+        recompute: Whether encoder layers run again on the way back: for long rows or large models,
+            a fraction of the memory and a third more work.
     """
 
     preset: str | None = None
@@ -39,6 +41,7 @@ class ModelSection(Section):
     tokenizer: str | None = None
     tokenizer_config: dict = dataclasses.field(default_factory=dict)
     generator: dict = dataclasses.field(default_factory=dict)
+    recompute: bool = False
 
     def __post_init__(self):
         """Check that it is one or the other."""

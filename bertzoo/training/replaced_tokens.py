@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from bertzoo.training import keyed_randomness
 from bertzoo.training.objectives import Objective, cross_entropy
+from bertzoo.training.recomputing import recomputed
 
 # B batch  T length  P predictions  V vocabulary
 
@@ -22,17 +23,26 @@ class ReplacedTokenDetection(Objective):
         weight: Of the discriminator's loss; the paper's 50, since it is smaller.
         temperature: Of the sampling.
         packed: Whether rows may hold several texts, as for `Pretraining`.
+        recompute: Whether encoder layers run again on the way back; see `recomputing`.
 
     Batches as for `Pretraining`, with `token_ids` masked (the paper: 85 % of them by the mask
     token, the others stay).
     """
 
-    def __init__(self, generator, discriminator, weight=50.0, temperature=1.0, packed=False):
+    def __init__(
+        self,
+        generator,
+        discriminator,
+        weight=50.0,
+        temperature=1.0,
+        packed=False,
+        recompute=False,
+    ):
         super().__init__([generator, discriminator])
         self.generator = generator
         self.discriminator = discriminator
-        self._run_generator = generator.packed() if packed else generator
-        self._run_discriminator = discriminator.packed() if packed else discriminator
+        runs = [model.packed() if packed else model for model in self.models]
+        self._run_generator, self._run_discriminator = map(recomputed, runs) if recompute else runs
         self.coefficients = {"discriminator": weight}
         self.temperature = temperature
         self.tied = tuple(_equal_tables(generator.backbone, discriminator.backbone))
