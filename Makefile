@@ -29,7 +29,7 @@ slow: .venv/.weights
 # need no peers, but minutes: the examples of docs/ and of all docstrings, and some more.
 interop: .venv-interop/.ready
 	$(PEERS)/python -m pytest -q -o addopts="--strict-markers --import-mode=importlib" tests/interop
-	$(PEERS)/python -m pytest -q -m long --numprocesses 2
+	$(PEERS)/python -m pytest -q -m long --numprocesses 2 --dist loadfile
 
 # The core and the tests, exact versions with hashes, and this checkout.
 .venv/.core: requirements.lock pyproject.toml
