@@ -6,12 +6,13 @@
 Both begin with all-MiniLM-L6-v2 as a plain BERT encoder under the same new head (pooled output,
 dropout 0.1, linear, the same random numbers), see the same texts in the same order in the same
 batches, and use AdamW at the same rates (linear warm-up over a tenth, linear decay, weight decay
-0.01 but on biases and norms, norm of gradients at most 1). Each tokenizes and pads as its users do.
-What differs is dropout's noise. Scores are scikit-learn's and scipy's. The two take turns in every
-seed; `agree` says whether their means differ by at most twice the standard error of the difference
-over the seeds (taken as 0.005 at least: three seeds may agree by chance). Rows a second are of
-whole runs; `steady` leaves out what a first step sets up (the median of all steps). Milliseconds of
-processor time, of all cores, depend less on what else the machine does: those of the median step.
+0.01 but on biases and norms, norm of gradients at most 1). Each tokenizes and pads as its users
+do. What differs is dropout's noise; `--dropout 0` takes that away, too. Scores are scikit-learn's
+and scipy's. The two take turns in every seed; `agree` says whether their means differ by at most
+twice the standard error of the difference over the seeds (taken as 0.005 at least: three seeds
+may agree by chance). Rows a second are of whole runs; `steady` leaves out what a first step sets
+up (the median of all steps). Milliseconds of processor time, of all cores, depend less on what
+else the machine does: those of the median step.
 
 With `--output` every training is written as it ends, and a run that was stopped goes on from there.
 """
@@ -54,6 +55,7 @@ def main():
     parser.add_argument("--epochs", default=2, type=int)
     parser.add_argument("--batch-size", default=32, type=int)
     parser.add_argument("--rate", default=1.0e-4, type=float)
+    parser.add_argument("--dropout", default=0.1, type=float, help="of encoder and head")
     parser.add_argument("--seeds", nargs="*", default=[1, 2, 3], type=int)
     options = parser.parse_args()
     if options.quick:
@@ -77,7 +79,7 @@ class Journal:
 
     def __init__(self, options):
         self.file = options.output and options.output / "finetuning.jsonl"
-        names = ("epochs", "batch_size", "rate")
+        names = ("epochs", "batch_size", "rate", "dropout")
         self.setting = {name: getattr(options, name) for name in names}
         self.known = {}
         if self.file and self.file.exists():
@@ -238,8 +240,15 @@ def train_ours(task, train, dev, seed, head, options):
     keras.utils.set_random_seed(seed)
     count, steps = len(train["label"]), steps_of(train, options)
     embedder = bz.TextEmbedder.from_preset(PRESET, sequence_length=LENGTHS[task])
+    rates = {"dropout": options.dropout, "attention_dropout": options.dropout}
+    backbone = bz.Backbone(embedder.backbone.config.replace(**rates))
+    backbone.set_weights(embedder.backbone.get_weights())
     model = bz.TextClassifier.from_backbone(
-        embedder.backbone, embedder.preprocessor, num_classes=head.shape[1], input="pooled"
+        backbone,
+        embedder.preprocessor,
+        num_classes=head.shape[1],
+        input="pooled",
+        dropout=options.dropout,
     )
     logits = [v for v in model.network.variables if v.path.endswith("logits/kernel")]
     assert len(logits) == 1, [v.path for v in model.network.variables]
@@ -272,7 +281,11 @@ def train_theirs(task, train, dev, seed, head, options):
     folder = str(checkpoints.open_source(PRESET).directory)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.BertForSequenceClassification.from_pretrained(
-        folder, num_labels=head.shape[1], classifier_dropout=0.1
+        folder,
+        num_labels=head.shape[1],
+        classifier_dropout=options.dropout,
+        hidden_dropout_prob=options.dropout,
+        attention_probs_dropout_prob=options.dropout,
     )
     with torch.no_grad():
         model.classifier.weight.copy_(torch.tensor(head.T))

@@ -1,9 +1,11 @@
-"""A small BERT pretrained from raw text, beside transformers on the same batches; then SST-2.
+"""A small BERT pretrained from raw text, beside transformers on the same batches; then two tasks.
 
     python benchmarks/pretraining.py data runs/mini            # vocabulary, records
     python benchmarks/pretraining.py train runs/mini           # the recipe pretrain/cpu_small
     python benchmarks/pretraining.py peer runs/mini            # the same run in PyTorch
+    python benchmarks/pretraining.py more runs/mini            # from the preset of `train`, longer
     python benchmarks/pretraining.py finetune runs/mini        # pretrained against random weights
+    python benchmarks/pretraining.py entities runs/mini        # the same, words of wikigold
     python benchmarks/pretraining.py picture runs/mini         # the curves of both
 
 `data` takes Gutenberg's novels and Wikipedia's articles from BERTZOO_DATA, holds every 40th
@@ -11,8 +13,10 @@ document out, learns a vocabulary of 8,000 words and prepares records. `train` r
 adds up its CPU seconds, which other work on the machine does not change as it does the time. `peer`
 trains transformers' `BertForMaskedLM` (AdamW of torch, bfloat16 by autocast) from the same initial
 weights on the same batches with the same masks and learning rates, for `--minutes` of CPU or as
-many steps. `finetune` trains a classifier on SST-2 from the pretrained preset and from random
-weights, several seeds each, and goes on where it was stopped.
+many steps. `more` goes on from the preset of `train` for 12,000 steps with warm-up and decay of
+their own (`more/` in the folder). `finetune` trains a classifier on SST-2, `entities` a tagger on
+wikigold by the recipe `finetune/wikigold`, from the last preset and from random weights, several
+seeds each; both go on where they were stopped.
 """
 
 from __future__ import annotations
@@ -42,7 +46,8 @@ SENTENCES = {1000: 5, 3000: 3}
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = {"data": data, "train": train, "peer": peer, "finetune": finetune, "picture": picture}
+    steps = {"data": data, "train": train, "peer": peer, "more": more, "finetune": finetune,
+             "entities": entities, "picture": picture}  # fmt: skip
     parser.add_argument("step", choices=list(steps))
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--set", action="append", default=[], help="changes of the recipe")
@@ -104,6 +109,25 @@ def train(arguments):
     finally:
         target.write_text(json.dumps(before + time.process_time()))
     print(json.dumps(result))
+
+
+def more(arguments):
+    folder = arguments.folder
+    recipe = recipe_of(arguments)
+    phase = recipe.phases[0].replace(steps=12_000)
+    model = type(recipe.model)(preset=str(folder / "run" / "preset"))
+    print(json.dumps(
+        recipe.replace(
+            output=str(folder / "more"), model=model, phases=(phase,),
+            training=recipe.training.replace(seed=2, evaluate_every=1000),
+        ).run()
+    ))  # fmt: skip
+
+
+def last_preset(folder):
+    """Return the preset of the longest run."""
+    found = [folder / run / "preset" for run in ("more", "run")]
+    return next(path for path in found if path.exists())
 
 
 def peer(arguments):
@@ -217,7 +241,7 @@ def finetune(arguments):
     texts, labels = read("train.tsv")
     order = np.random.default_rng(0).permutation(len(texts))
     dev_texts, dev_labels = read("dev.tsv")
-    preset = str(arguments.folder / "run" / "preset")
+    preset = str(last_preset(arguments.folder))
     target = arguments.folder / "sst2.json"
     result = json.loads(target.read_text("utf-8")) if target.exists() else {}
     result["majority"] = float(max(dev_labels.mean(), 1 - dev_labels.mean()))
@@ -243,6 +267,34 @@ def finetune(arguments):
         result[name] = float((found == dev_labels).mean())
         target.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
         print(f"{name}: {result[name]:.4f} after {time.process_time():.0f} CPU s", flush=True)
+
+
+def entities(arguments):
+    import keras
+
+    import bertzoo
+    from bertzoo.training import run_recipe
+
+    folder = arguments.folder
+    presets = {"pretrained": last_preset(folder), "random": folder / "random"}
+    if not presets["random"].exists():
+        keras.utils.set_random_seed(0)
+        preset = str(presets["pretrained"])
+        bertzoo.MaskedLM.from_backbone(
+            bertzoo.Backbone.from_preset(preset, load_weights=False),
+            bertzoo.MaskedLM.from_preset(preset).preprocessor,
+        ).save_to_preset(presets["random"])
+    for start in arguments.starts:
+        settings = {
+            "output": str(folder / f"entities_{start}"),
+            "data.directory": str(DATA / "ner" / "wikigold"),
+            "model.preset": str(presets[start]),
+            "training.learning_rate": 5.0e-4,
+            "training.epochs": 6,
+            "training.seeds": list(range(1, arguments.seeds + 1)),
+        }
+        result = run_recipe("finetune/wikigold", settings)
+        print(f"{start}: entity F1 {result['dev_f1']:.4f}", flush=True)
 
 
 def picture(arguments):
