@@ -109,9 +109,9 @@ def inputs_of(kind, task, texts):
     if kind == "choices":
         return {"text": texts, "choices": [list(row) for row in zip(others, texts, strict=True)]}
     if kind == "fills":
-        # At least one mask each: `fill` refuses texts without.
+        # Masks in each, and in front: `fill` refuses texts without, and masks that are cut away.
         mask = task.tokenizer.config.mask_token
-        return {"text": [f"the {mask} of {text} {mask}" for text in texts]}
+        return {"text": [f"the {mask} of {mask} {text.replace(mask, '')}" for text in texts]}
     return {"text": texts}
 
 
