@@ -84,7 +84,7 @@ def packed_windows(chunks, preprocessor, window_tokens=WINDOW_TOKENS):
         yield _joined(parts)
 
 
-def plan_batches(row_lengths, preprocessor, batch_size):
+def plan_batches(row_lengths, preprocessor, batch_size, batch_tokens=0):
     """Sort rows by length and cut them into batches, the longest first.
 
     The longest come first so that a batch too large for memory fails at once. A batch ends after
@@ -94,6 +94,8 @@ def plan_batches(row_lengths, preprocessor, batch_size):
         row_lengths: Int32 `[N]`.
         preprocessor: A `Preprocessor`; with padding `fixed` every batch has its full length.
         batch_size: Most rows of a batch.
+        batch_tokens: Of short rows there may be more: as many as have so many tokens, padding
+            included; with padding `fixed` there are not, so that all batches have one shape.
     """
     order = np.argsort(-row_lengths, kind="stable")
     descending = row_lengths[order]
@@ -101,17 +103,19 @@ def plan_batches(row_lengths, preprocessor, batch_size):
     starts, stops, lengths = [], [], []
     start = 0
     while start < len(order):
-        length, stop = int(descending[start]), start + batch_size
+        length = int(descending[start])
         if preprocessor.padding == "fixed":
             length = preprocessor.sequence_length
+            stop = start + batch_size
         else:
             if preprocessor.padding == "bucketed":
-                length = buckets[np.searchsorted(buckets, length)]
+                length = int(buckets[np.searchsorted(buckets, length)])
             # The first row of at most half the length. Below 16 tokens nothing is won by a cut:
             # no batch is shorter than the smallest bucket, 8.
             limit = length // 2 if length >= 16 else 0
             short = int(np.searchsorted(-descending, -limit, side="left"))
-            stop = min(stop, max(short, start + 1))
+            rows = max(batch_size, batch_tokens // max(length, 1))
+            stop = min(start + rows, max(short, start + 1))
         starts.append(start)
         stops.append(min(stop, len(order)))
         lengths.append(length)

@@ -16,6 +16,8 @@ from bertzoo.tasks.multi_labels import weights_of_labels
 
 # Keras's own default.
 BATCH_SIZE = 32
+# Of short texts more are predicted at once: products of few rows are slow.
+BATCH_TOKENS = 4096
 
 
 class Order:

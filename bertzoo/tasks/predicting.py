@@ -29,19 +29,20 @@ def predict_few(task, texts, batch_size):
     return bucketing.in_input_order(_joined(outputs), plan.order)
 
 
-def predict_chunks(task, chunks, batch_size, options):
+def predict_chunks(task, chunks, batch_size, batch_tokens, options):
     """Return the output for any number of texts, so many tokens of which are in memory at once.
 
     Args:
         task: A `Task`.
         chunks: Strings in batches, see `bucketing.packed_windows`.
         batch_size: Most rows at once.
+        batch_tokens: Tokens that more rows may have, see `bucketing.plan_batches`.
         options: `verbose` and `callbacks` of `keras.Model.predict`.
     """
     trace_once(task)
     outputs = []
     for rows in bucketing.packed_windows(chunks, task.preprocessor):
-        plan = bucketing.plan_batches(rows.lengths, task.preprocessor, batch_size)
+        plan = bucketing.plan_batches(rows.lengths, task.preprocessor, batch_size, batch_tokens)
         batches = bucketing.planned_batches(rows, plan, task.preprocessor)
         output = keras.Model.predict(task, batches, **options)
         outputs.append(bucketing.in_input_order(output, plan.order))

@@ -279,18 +279,19 @@ class Task(Adaptable, keras.Model):
 
         Args:
             x: Texts, a dict of ids, or a dataset of either.
-            batch_size: Most texts at once; None for 32.
+            batch_size: Most texts at once; None for 32, and of short texts as many as have 4,096
+                tokens.
             verbose: As for `keras.Model.predict`.
             steps: Batches to run, of a dataset; None for all.
             callbacks: As for `keras.Model.predict`.
         """
-        size = batch_size or datasets.BATCH_SIZE
+        size, tokens = batch_size or datasets.BATCH_SIZE, 0 if batch_size else datasets.BATCH_TOKENS
         options = {"verbose": verbose, "callbacks": callbacks}
         if datasets.is_text_dataset(x):
             self._need_strings()
             chunks = datasets.batched_inputs(x, size)
             chunks = chunks if steps is None else chunks.take(steps)
-            return predicting.predict_chunks(self, chunks, size, options)
+            return predicting.predict_chunks(self, chunks, size, tokens, options)
         if not datasets.is_texts(x):
             return super().predict(self._ids(x), batch_size=batch_size, steps=steps, **options)
         texts = read_texts(x)
@@ -300,7 +301,7 @@ class Task(Adaptable, keras.Model):
         is_small = len(texts) <= size and callbacks is None and verbose in ("auto", 0)
         if is_small and self._num_replicas() == 1:
             return predicting.predict_few(self, texts, size)
-        return predicting.predict_chunks(self, bucketing.text_chunks(texts), size, options)
+        return predicting.predict_chunks(self, bucketing.text_chunks(texts), size, tokens, options)
 
     def respond(self, text, text_pair=None):
         """Return final answers for strings, in the graph: what a server runs.

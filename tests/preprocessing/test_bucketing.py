@@ -53,6 +53,18 @@ def test_one_long_text_does_not_lengthen_the_short_ones(make_preprocessor):
     assert [features["token_ids"].shape for (features,) in batches] == [(1, 64), (10, 8)]
 
 
+def test_of_short_rows_there_may_be_more(make_preprocessor):
+    preprocessor = make_preprocessor(sequence_length=64)
+    lengths = np.array([60] * 10 + [30] * 10 + [7] * 40)
+    plan = bucketing.plan_batches(lengths, preprocessor, 4, batch_tokens=256)
+    # 4 rows of 64; 8 of 32; 32 of 8: 256 tokens each, and what is left.
+    assert (plan.stops - plan.starts).tolist() == [4, 4, 2, 8, 2, 32, 8]
+    assert plan.lengths.tolist() == [64, 64, 64, 32, 32, 8, 8]
+    fixed = make_preprocessor(sequence_length=64, padding="fixed")
+    plan = bucketing.plan_batches(lengths, fixed, 4, batch_tokens=10_000)
+    assert set(plan.stops - plan.starts) == {4}
+
+
 def test_fixed_padding_has_one_length(make_preprocessor, texts):
     preprocessor = make_preprocessor(sequence_length=64, padding="fixed")
     _, batches = batches_of(texts, preprocessor, batch_size=16)
