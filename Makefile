@@ -11,7 +11,7 @@ help:
 	@echo "make quickstart  embed, search and learn with a real BERT encoder (about 3 minutes)"
 	@echo "make test        lint and the hermetic tests (at most 8 minutes on 2 cores)"
 	@echo "make interop     the comparisons with Hugging Face, KerasHub, JAX and PyTorch; long tests"
-	@echo "make slow        the long tests, before a release"
+	@echo "make slow        the slowest tests, before a release"
 	@echo "make lock        renew requirements.lock"
 
 quickstart: .venv/.weights

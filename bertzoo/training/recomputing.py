@@ -34,7 +34,6 @@ def recomputed(model):
     return found
 
 
-@keras.saving.register_keras_serializable(package="bertzoo")
 class Recomputed(keras.layers.Layer):
     """One run of an encoder layer; of its outputs there is `hidden_state` alone.
 

@@ -98,7 +98,7 @@ def test_each_run_of_a_shared_layer_drops_other_units():
     assert not np.allclose(outputs[0], outputs[2])
 
 
-def test_only_what_goes_into_a_layer_is_kept():
+def test_each_layer_runs_twice():
     def softmaxes(objective):
         @tf.function
         def forward_and_backward():
