@@ -4,6 +4,7 @@
     python benchmarks/pretraining.py train runs/mini           # the recipe pretrain/cpu_small
     python benchmarks/pretraining.py peer runs/mini            # the same run in PyTorch
     python benchmarks/pretraining.py more runs/mini            # from the preset of `train`, longer
+    python benchmarks/pretraining.py adapt runs/mini           # from the last preset, on reviews
     python benchmarks/pretraining.py finetune runs/mini        # pretrained against random weights
     python benchmarks/pretraining.py entities runs/mini        # the same, words of wikigold
     python benchmarks/pretraining.py picture runs/mini         # the curves of both
@@ -14,9 +15,11 @@ adds up its CPU seconds, which other work on the machine does not change as it d
 trains transformers' `BertForMaskedLM` (AdamW of torch, bfloat16 by autocast) from the same initial
 weights on the same batches with the same masks and learning rates, for `--minutes` of CPU or as
 many steps. `more` goes on from the preset of `train` for 12,000 steps with warm-up and decay of
-their own (`more/` in the folder). `finetune` trains a classifier on SST-2, `entities` a tagger on
-wikigold by the recipe `finetune/wikigold`, from the last preset and from random weights, several
-seeds each; both go on where they were stopped.
+their own (`more/` in the folder). `adapt` goes on from the last of them with the sentences of
+SST-2's training part, without their labels, packed, for 6,000 steps (`adapted/`; Gururangan et al.
+2020, arXiv 2004.10964). `finetune` trains a classifier on SST-2, `entities` a tagger on wikigold by
+the recipe `finetune/wikigold`, from the last preset and from random weights (and `finetune` from
+the adapted one where there is one), several seeds each; both go on where they were stopped.
 """
 
 from __future__ import annotations
@@ -41,20 +44,21 @@ from side_by_side import DATA
 RECIPE = "pretrain/cpu_small"
 LENGTH, VOCABULARY = 64, 8000
 # Sentences of SST-2 to learn from -> epochs.
-SENTENCES = {1000: 5, 3000: 3}
+SENTENCES = {300: 10, 1000: 5, 3000: 3, 20_000: 2}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    steps = {"data": data, "train": train, "peer": peer, "more": more, "finetune": finetune,
-             "entities": entities, "picture": picture}  # fmt: skip
+    steps = {"data": data, "train": train, "peer": peer, "more": more, "adapt": adapt,
+             "finetune": finetune, "entities": entities, "picture": picture}  # fmt: skip
     parser.add_argument("step", choices=list(steps))
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--set", action="append", default=[], help="changes of the recipe")
     parser.add_argument("--minutes", default=15.0, type=float, help="of CPU, of the peer")
     parser.add_argument("--threads", default=1, type=int, help="of the peer")
     parser.add_argument("--seeds", default=2, type=int)
-    parser.add_argument("--starts", nargs="+", default=["pretrained", "random"])
+    parser.add_argument("--sizes", nargs="+", default=list(SENTENCES), type=int, help="sentences")
+    parser.add_argument("--starts", nargs="+", help="pretrained, random, adapted")
     arguments = parser.parse_args()
     steps[arguments.step](arguments)
 
@@ -113,13 +117,35 @@ def train(arguments):
 
 def more(arguments):
     folder = arguments.folder
+    go_on(recipe_of(arguments), folder / "run" / "preset", folder / "more", steps=12_000, seed=2)
+
+
+def adapt(arguments):
+    from bertzoo.corpus.manifest import RecordOptions
+    from bertzoo.corpus.prepare import prepare_records
+    from bertzoo.training.pretraining import load_tokenizer
+
+    folder = arguments.folder
+    preset = last_preset(folder)
+    sentences, _ = sst2("train.tsv")
+    (folder / "sst2.txt").write_text("\n\n".join(sentences) + "\n", "utf-8")
+    options = RecordOptions(mode="packed", sequence_length=LENGTH)
+    manifest = prepare_records(
+        load_tokenizer(str(preset), {}), [str(folder / "sst2.txt")], str(folder / "sst2"), options
+    )
+    print(f"sst2: {manifest.counts}")
     recipe = recipe_of(arguments)
-    phase = recipe.phases[0].replace(steps=12_000)
-    model = type(recipe.model)(preset=str(folder / "run" / "preset"))
+    phase = recipe.phases[0].replace(records=(str(folder / "sst2"),))
+    go_on(recipe.replace(phases=(phase,)), preset, folder / "adapted", steps=6_000, seed=3)
+
+
+def go_on(recipe, preset, target, steps, seed):
+    """Train the model of a preset on, with a warm-up and a decay of its own."""
+    phase = recipe.phases[0].replace(steps=steps)
     print(json.dumps(
         recipe.replace(
-            output=str(folder / "more"), model=model, phases=(phase,),
-            training=recipe.training.replace(seed=2, evaluate_every=1000),
+            output=str(target), model=type(recipe.model)(preset=str(preset)), phases=(phase,),
+            training=recipe.training.replace(seed=seed, evaluate_every=1000),
         ).run()
     ))  # fmt: skip
 
@@ -227,33 +253,39 @@ def _evaluate(model, batches, torch):
     return {"held_out_masked_lm": total / count, "held_out_masked_lm_accuracy": hits / count}
 
 
+def sst2(name):
+    """Return the sentences and the labels of a file."""
+    with (DATA / "glue" / "SST-2" / name).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
+    return [row[0] for row in rows], [int(row[1]) for row in rows]
+
+
 def finetune(arguments):
     import keras
     import numpy as np
 
     import bertzoo
 
-    def read(name):
-        with (DATA / "glue" / "SST-2" / name).open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))[1:]
-        return [row[0] for row in rows], np.array([int(row[1]) for row in rows])
-
-    texts, labels = read("train.tsv")
+    folder = arguments.folder
+    texts, labels = sst2("train.tsv")
     order = np.random.default_rng(0).permutation(len(texts))
-    dev_texts, dev_labels = read("dev.tsv")
-    preset = str(last_preset(arguments.folder))
-    target = arguments.folder / "sst2.json"
+    dev_texts, dev_labels = sst2("dev.tsv")
+    presets = {"pretrained": last_preset(folder), "random": last_preset(folder)}
+    if (folder / "adapted" / "preset").exists():
+        presets["adapted"] = folder / "adapted" / "preset"
+    target = folder / "sst2.json"
     result = json.loads(target.read_text("utf-8")) if target.exists() else {}
-    result["majority"] = float(max(dev_labels.mean(), 1 - dev_labels.mean()))
-    runs = itertools.product(range(arguments.seeds), SENTENCES.items(), arguments.starts)
-    for seed, (size, epochs), start in runs:
+    result["majority"] = max(np.mean(dev_labels), 1 - np.mean(dev_labels))
+    starts = arguments.starts or list(presets)
+    for seed, size, start in itertools.product(range(arguments.seeds), arguments.sizes, starts):
         name = f"{size} sentences, seed {seed}, {start}"
         if name in result:
             continue
         keras.utils.set_random_seed(seed)
+        preset, epochs = str(presets[start]), SENTENCES[size]
         # The mean, since masks alone have taught the first token nothing about its sentence.
         model = bertzoo.TextClassifier.from_backbone(
-            bertzoo.Backbone.from_preset(preset, load_weights=start == "pretrained"),
+            bertzoo.Backbone.from_preset(preset, load_weights=start != "random"),
             bertzoo.MaskedLM.from_preset(preset).preprocessor,
             num_classes=2,
             input="mean",
@@ -261,10 +293,16 @@ def finetune(arguments):
         steps = epochs * math.ceil(size / 32)
         schedule = bertzoo.optimizers.WarmupPolynomial(3.0e-4, steps, steps // 10)
         model.compile(bertzoo.optimizers.AdamW(schedule, global_clipnorm=1.0))
-        chosen = [texts[i] for i in order[:size]]
-        model.fit(chosen, labels[order[:size]], batch_size=32, epochs=epochs, verbose=0)
+        chosen = order[:size]
+        model.fit(
+            [texts[i] for i in chosen],
+            np.array([labels[i] for i in chosen]),
+            batch_size=32,
+            epochs=epochs,
+            verbose=0,
+        )
         found = model.predict(dev_texts, verbose=0).argmax(axis=1)
-        result[name] = float((found == dev_labels).mean())
+        result[name] = float((found == np.array(dev_labels)).mean())
         target.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
         print(f"{name}: {result[name]:.4f} after {time.process_time():.0f} CPU s", flush=True)
 
@@ -284,7 +322,7 @@ def entities(arguments):
             bertzoo.Backbone.from_preset(preset, load_weights=False),
             bertzoo.MaskedLM.from_preset(preset).preprocessor,
         ).save_to_preset(presets["random"])
-    for start in arguments.starts:
+    for start in arguments.starts or presets:
         settings = {
             "output": str(folder / f"entities_{start}"),
             "data.directory": str(DATA / "ner" / "wikigold"),

@@ -1,4 +1,4 @@
-"""What grows with the work, beside what must: length, batch, vocabulary, corpus, memory.
+"""What grows with the work, beside what must: length, batch, replicas, vocabulary, corpus, memory.
 
     python benchmarks/scaling.py --output build/benchmarks
     python benchmarks/scaling.py --quick --parts length vocabulary
@@ -200,7 +200,7 @@ def training(model, loss):
 def corpus(arguments):
     """Seconds and memory of records by the size of the text; one process each."""
     rows = []
-    sizes = (1, 2) if arguments.quick else (1, 3, 10, 30)
+    sizes = (1, 2) if arguments.quick else (1, 10, 100)
     for megabytes in sizes:
         if corpus_text(1) is None:
             return []
@@ -281,8 +281,8 @@ def recomputation(arguments):
         again = in_process("pretraining_step", *sizes, True)
         rows.append({
             "batch x length": f"8x{length}",
-            "s": plain["seconds"], "s, recomputed": again["seconds"],
-            "time": again["seconds"] / plain["seconds"],
+            "CPU s": plain["CPU s"], "CPU s, recomputed": again["CPU s"],
+            "time": again["CPU s"] / plain["CPU s"],
             "MB a step": plain["step MB"], "MB a step, recomputed": again["step MB"],
             "memory": again["step MB"] / plain["step MB"],
         })  # fmt: skip
@@ -290,38 +290,63 @@ def recomputation(arguments):
     return rows
 
 
-def pretraining_step(layers, width, rows, length, recompute):
-    """Return the median CPU seconds of a step, and what it took beyond weights and gradients."""
+def pretraining_step(layers, width, rows, length, recompute, devices=1):
+    """Return the median seconds of a step, and what it took beyond weights and gradients."""
     from bertzoo.models.pretraining import PretrainingNetwork, new_head
     from bertzoo.training.objectives import Pretraining
     from bertzoo.training.step import TrainStep
     from bertzoo.training.strategy import StrategyConfig, make_replicas
 
+    copies = make_replicas(
+        StrategyConfig("mirrored", devices=devices) if devices > 1 else StrategyConfig("one_device")
+    )
     config = bertzoo.BackboneConfig(
         vocabulary_size=1000, num_layers=layers, hidden_dim=width, num_heads=width // 64,
         intermediate_dim=4 * width, max_sequence_length=512,
     )  # fmt: skip
     heads = [new_head(config, kind) for kind in ("masked_lm", "next_sentence")]
-    network = PretrainingNetwork(bertzoo.Backbone(config), heads)
-    step = TrainStep(
-        Pretraining(network, recompute=recompute),
-        bertzoo.optimizers.AdamW(1e-5),
-        make_replicas(StrategyConfig("one_device")),
-    )
-    ones = tf.ones((rows, length), "int32")
+    with copies.scope():
+        network = PretrainingNetwork(bertzoo.Backbone(config), heads)
+        step = TrainStep(
+            Pretraining(network, recompute=recompute), bertzoo.optimizers.AdamW(1e-5), copies
+        )
+    ones = tf.ones((rows // devices, length), "int32")
     batch = {"token_ids": ones, "padding_mask": ones, "segment_ids": 0 * ones,
              "mask_positions": ones[:, :20], "mask_labels": ones[:, :20],
              "mask_weights": ones[:, :20], "next_sentence_labels": ones[:, 0]}  # fmt: skip
-    batches, seconds = iter(tf.data.Dataset.from_tensors(batch).repeat()), []
+    batches = copies.iterate(lambda _: tf.data.Dataset.from_tensors(batch).repeat())
     gradients = 4 * sum(int(np.prod(v.shape)) for v in network.trainable_variables) / 1e6
     before = side_by_side.peak_memory_mb()
+    seconds, cpu_seconds = [], []
     for number in range(4):
-        began = time.process_time()
+        began, cpu_began = time.perf_counter(), time.process_time()
         step.run(batches, number, 1)
-        seconds.append(time.process_time() - began)
+        seconds.append(time.perf_counter() - began)
+        cpu_seconds.append(time.process_time() - cpu_began)
     taken = side_by_side.peak_memory_mb() - before
     # Weights and moments lay there before.
-    return {"seconds": sorted(seconds[1:])[1], "step MB": taken - gradients}
+    return {
+        "s": sorted(seconds[1:])[1],
+        "CPU s": sorted(cpu_seconds[1:])[1],
+        "step MB": taken - gradients,
+    }
+
+
+# === Replicas ===
+
+
+def replicas(arguments):
+    """Seconds of a step of the same batch on one and on two replicas; one process each.
+
+    Two devices of one processor share its cores, so that the time must stay what it is.
+    """
+    rows = []
+    for count in (1, 2):
+        found = in_process(
+            "pretraining_step", arguments.layers, arguments.hidden, 8, 128, False, count
+        )
+        rows.append({"replicas": count, "s": found["s"], "CPU s": found["CPU s"], "must": 1.0})
+    return grown(rows, "CPU s")
 
 
 def in_process(name, *sizes):
@@ -353,6 +378,7 @@ def corpus_text(size):
 PARTS = {
     "length": length,
     "batch": batch,
+    "replicas": replicas,
     "vocabulary": vocabulary,
     "corpus": corpus,
     "memory": memory,

@@ -316,6 +316,7 @@ def test_a_trial_ends_early_when_dev_has_not_got_better(tmp_path, monkeypatch, e
         ({"data.train": "none.tsv"}, "none.tsv does not exist; say where the data are"),
         ({"training.strategy.name": "multi_worker"}, "on one machine"),
         ({"training.seeds": [1, 1]}, "seeds must differ"),
+        ({"data.train_limit": 0}, "train_limit must be at least 1; got 0"),
         ({"data.dev": "test.tsv"}, "test.tsv has no labels, and the dev part needs them"),
     ],
 )
@@ -341,6 +342,20 @@ def test_part_of_the_training_data_is_dev_where_there_is_no_file(tmp_path):
     pairs = [set(zip(part["text"], part["text_pair"], part["label"], strict=True))
              for part in (parts["train"], parts["dev"])]  # fmt: skip
     assert pairs[0].isdisjoint(pairs[1])
+
+
+@pytest.mark.parametrize("dev", ["dev.tsv", None])
+def test_fewer_rows_to_learn_from_leave_those_that_are_measured(dev):
+    whole, fewer = (
+        read_parts(
+            kind_of(load_recipe("finetune/glue_rte", {"data.dev": dev, **change}, smoke=True))
+        )
+        for change in ({}, {"data.train_limit": 5})
+    )
+    assert fewer["train"].columns == whole["train"].take(range(5)).columns
+    assert {part: len(fewer[part]) for part in ("dev", "test")} == {
+        part: len(whole[part]) for part in ("dev", "test")
+    }
 
 
 def test_questions_on_one_article_stay_on_one_side(tmp_path):

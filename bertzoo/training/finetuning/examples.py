@@ -58,6 +58,7 @@ def read_parts(kind):
     else:
         groups = kind.groups(parts["train"])
         parts["train"], parts["dev"] = _split(parts["train"], data.dev_share, groups)
+    parts["train"] = _first(parts["train"], data.train_limit)
     if data.test is not None:
         parts["test"] = _test_part(kind)
     for name in data.also:
@@ -92,7 +93,10 @@ def _read(kind, name, part):
     examples = Examples(kind.read(path, part), str(path))
     if len(examples) == 0:
         raise ValueError(f"{path} holds no example.")
-    limit = kind.recipe.data.limit
+    return _first(examples, kind.recipe.data.limit)
+
+
+def _first(examples, limit):
     return examples if limit is None else examples.take(range(min(limit, len(examples))))
 
 

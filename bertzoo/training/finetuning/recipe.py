@@ -76,6 +76,8 @@ class Data(Section):
         header: Whether the first line of a `csv` or `tsv` names its columns.
         dev_share: Part of `train` that becomes `dev` where there is no such file.
         limit: Most rows of each file, from its start; None for all. For trials and smoke runs.
+        train_limit: Most rows to learn from, when dev's were taken away: what is measured on stays
+            whole.
         scheme: What tags are converted into: `IOB2`, `IOB1` or `BIOES`; None for tags that are
             no entities, as parts of speech.
     """
@@ -97,6 +99,7 @@ class Data(Section):
     header: bool = True
     dev_share: float = 0.1
     limit: int | None = None
+    train_limit: int | None = None
     scheme: str | None = "IOB2"
 
     def __post_init__(self):
@@ -108,8 +111,9 @@ class Data(Section):
             raise ValueError("`task` names the task of the reader `glue`, and only of that one.")
         if self.dev is None and not 0.0 < self.dev_share < 1.0:
             raise ValueError(f"without a dev file, dev_share is in (0, 1); got {self.dev_share}.")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be at least 1; got {self.limit}.")
+        for name, value in (("limit", self.limit), ("train_limit", self.train_limit)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}.")
 
 
 @dataclasses.dataclass(frozen=True)
