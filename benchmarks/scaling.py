@@ -212,11 +212,13 @@ def corpus(arguments):
 
 def records(megabytes):
     """Prepare records of so much text; return CPU seconds."""
-    text = corpus_text(megabytes * 1_000_000)
+    text = corpus_text(1_000_000)
     tokenizer, _ = tokenizer_of(sorted(set(corpus_text(300_000).lower().split())), 20_000)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "text.txt"
-        path.write_text(text, "utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            for _ in range(megabytes):
+                file.write(text)
         began = time.process_time()
         options = RecordOptions(sequence_length=128)
         prepare_records(tokenizer, [str(path)], f"{folder}/records", options, workers=1)

@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from safetensors.numpy import load_file, save_file
 
 from bertzoo.checkpoints import open_checkpoint, write_preset
@@ -249,3 +250,9 @@ def test_a_large_weight_is_filled_part_by_part(dtype, monkeypatch):
     assert not whole  # 17 rows of 12 bytes, 8 at a time
     expected = values.astype(weight.numpy().dtype)
     np.testing.assert_array_equal(weight.numpy(), expected)
+    # Nor is it copied at every read from then on, as TensorFlow does after a part was written.
+    first, second = (
+        np.frombuffer(memoryview(tf.bitcast(weight.value.read_value(), "uint8")), "uint8")
+        for _ in range(2)
+    )
+    assert np.shares_memory(first, second)
