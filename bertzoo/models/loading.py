@@ -62,10 +62,8 @@ def assign(weight, array):
     for start in range(0, len(array), rows):
         part = ops.convert_to_tensor(array[start : start + rows], dtype=weight.dtype)
         weight.value[start : start + rows].assign(part)
-    # TensorFlow copies a variable at every read once a part of it was written, until told not to.
-    import tensorflow as tf
-
-    tf.raw_ops.DisableCopyOnRead(resource=weight.value.handle)
+    # Once a part was written, TensorFlow copies the variable at every read, until told not to.
+    weight.value.read_value_no_copy()
 
 
 def part_of(path):

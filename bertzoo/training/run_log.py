@@ -108,9 +108,18 @@ def progress_line(step, total, values, seconds_left):
     parts.append(f"{values['tokens_per_second'] / 1000:.1f}k tokens/s")
     if "mfu" in values:
         parts.append(f"mfu {values['mfu']:.1%}")
-    minutes, seconds = divmod(round(seconds_left), 60)
-    parts.append(f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left")
+    parts.append(f"{spelled_time(seconds_left)} left")
     return " ".join(parts)
+
+
+def spelled_time(seconds):
+    """Return hours, minutes and seconds.
+
+    >>> spelled_time(3725.4)
+    '1:02:05'
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
 
 
 def read_log(path):

@@ -1,6 +1,8 @@
 """Fine-tuning by a recipe: what it learns, what it writes, how it goes on, what it refuses."""
 
+import io
 import json
+import re
 import statistics
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import bertzoo as bz
 from bertzoo import cli, reports
 from bertzoo.training import load_recipe, run_recipe
-from bertzoo.training.finetuning import run, trial
+from bertzoo.training.finetuning import progress, run, trial
 from bertzoo.training.finetuning.embeddings import Embeddings
 from bertzoo.training.finetuning.examples import find_file, read_parts
 from bertzoo.training.finetuning.kinds import Kind, kind_of
@@ -268,6 +270,39 @@ def weights(backbone):
     from bertzoo.models.loading import weights_of
 
     return {path: np.asarray(weight) for path, weight in weights_of(backbone).items()}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_progress_says_steps_loss_and_the_time_that_is_left(stream, monkeypatch):
+    clock = iter([0.0, 10.0, 12.0, 14.0, 16.0, 18.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    bar = progress.Progress(steps_per_epoch=3, epochs=2, stream=stream, every=4.0)
+    bar.on_train_begin()
+    for epoch in (0, 1):
+        bar.on_epoch_begin(epoch)
+        for batch in range(3 - epoch):
+            bar.on_train_batch_end(batch, {"loss": np.float32(2.0 - epoch)})
+        bar.on_epoch_end(epoch)
+    # The first step makes the graph and does not count; two seconds each from then on.
+    lines = [text.strip() for text in re.split(r"\r\x1b\[K|\n", stream.getvalue()) if text.strip()]
+    assert lines == [
+        "step 2/6, loss 2.0000, 0:00:08 left",
+        "step 4/6, loss 1.0000, 0:00:04 left",
+    ]
+    assert ("\x1b" in stream.getvalue()) == stream.isatty()
+
+
+def test_a_run_says_how_far_it_is(tmp_path, monkeypatch, capsys, eagerly):
+    monkeypatch.setattr(progress, "IN_FILE", 0.0)
+    smoke("glue_rte", tmp_path)
+    assert re.search(
+        r"^  step 2/\d+, loss \d\.\d{4}, 0:00:\d\d left$", capsys.readouterr().err, re.M
+    )
 
 
 def test_the_optimizer_follows_the_recipe():

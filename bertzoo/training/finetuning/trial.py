@@ -16,6 +16,7 @@ from bertzoo import durable, reports
 from bertzoo.optimizers.adamw import AdamW
 from bertzoo.optimizers.schedules import WarmupPolynomial
 from bertzoo.tasks.resuming import ResumableCheckpoint
+from bertzoo.training.finetuning.progress import Progress
 from bertzoo.training.stopping import Stopped, signals_noticed
 
 
@@ -79,7 +80,13 @@ def run_trial(kind, examples, rate, seed, folder):
     watch = BestEpoch(kind, task, examples["dev"], folder, training)
     # Measured before the state is saved: an epoch that is saved has been measured.
     with signals_noticed() as noticed:
-        callbacks = [watch, ResumableCheckpoint(folder / "checkpoint"), StopOnSignal(noticed)]
+        progress = Progress(steps_per_epoch, training.epochs)
+        callbacks = [
+            progress,
+            watch,
+            ResumableCheckpoint(folder / "checkpoint"),
+            StopOnSignal(noticed),
+        ]
         if not watch.is_over:
             kind.fit(task, examples["train"], [*callbacks, EarlyEnd(watch)])
     watch.restore()
