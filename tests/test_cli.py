@@ -279,9 +279,18 @@ def test_lines_of_a_file_are_texts_and_an_empty_line_is_one(tmp_path):
     assert texts.read_texts(Options(file=str(path))) == ["a", "b"]
 
 
-def test_lines_of_standard_input_are_texts(stdin):
+@pytest.mark.parametrize("options", [{}, {"texts": ["-"]}, {"file": "-"}])
+def test_lines_of_standard_input_are_texts(options, stdin):
     stdin("Käse\nund Brot\n".encode())
-    assert texts.read_texts(Options()) == ["Käse", "und Brot"]
+    assert texts.read_texts(Options(**options)) == ["Käse", "und Brot"]
+
+
+def test_standard_input_may_be_asked_for_behind_an_option():
+    assert cli.parse(["predict", "bert_toy", "--jsonl", "-"]).texts == ["-"]
+
+
+def test_a_hyphen_among_texts_is_a_text():
+    assert texts.read_texts(Options(texts=["-", "a"])) == ["-", "a"]
 
 
 def test_a_file_that_is_empty_or_not_utf_8_is_named(tmp_path, stdin):

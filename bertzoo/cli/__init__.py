@@ -86,7 +86,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         options.set += rest
         return options
     # argparse gives the positional words before the first option to `texts` and returns the others.
-    if rest and (not hasattr(options, "texts") or any(word.startswith("-") for word in rest)):
+    has_option = any(word.startswith("-") and word != "-" for word in rest)
+    if rest and (not hasattr(options, "texts") or has_option):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         options.texts += rest
@@ -302,5 +303,7 @@ def _add_server(command: argparse.ArgumentParser) -> None:
 
 
 def _add_texts(command: argparse.ArgumentParser) -> None:
-    command.add_argument("texts", nargs="*", help="texts; without any, lines of standard input")
+    command.add_argument(
+        "texts", nargs="*", help="texts; without any, or -: standard input's lines"
+    )
     command.add_argument("--file", metavar="FILE", help="read one text per line from this file")

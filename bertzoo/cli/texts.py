@@ -13,15 +13,16 @@ from bertzoo.cli.output import answer, remark, table
 def read_texts(options) -> list[str]:
     """Return the texts of the command: its words, or one per line of a file or standard input.
 
-    An empty line is an empty text, so that answers and lines stay side by side.
+    An empty line is an empty text, so that answers and lines stay side by side. `-` in the place
+    of the texts or of the file is standard input.
     """
     if options.texts and options.file:
         raise ValueError("give texts or --file, not both.")
-    if options.texts:
+    if options.texts and options.texts != ["-"]:
         return options.texts
-    if options.file:
+    if options.file and options.file != "-":
         where, content = options.file, pathlib.Path(options.file).read_bytes()
-    elif sys.stdin.isatty():
+    elif sys.stdin.isatty() and "-" not in (options.file, *options.texts):
         raise ValueError("no text: give texts, --file FILE, or lines on standard input.")
     else:
         where, content = "standard input", sys.stdin.buffer.read()
