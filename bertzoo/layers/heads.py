@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from bertzoo.layers.activations import activation_function
+from bertzoo.layers.dropout import Dropout
 from bertzoo.layers.table import Table
 
 # B batch  T length  P predictions  D hidden_dim  E table_dim  V vocabulary  C classes
@@ -103,7 +104,7 @@ class ClassifierHead(keras.layers.Layer):
         self.num_outputs = num_outputs
         self.hidden_activation = hidden_activation
         self.initializer = initializer
-        self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+        self.dropout = Dropout(dropout, name="dropout", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         """Build the dense layers for inputs of width D."""
