@@ -25,7 +25,9 @@ def blocks(language):
     for path in DOCUMENTS:
         for number, match in enumerate(pattern.finditer(path.read_text(encoding="utf8"))):
             name = path.relative_to(ROOT).as_posix()
-            marks = [pytest.mark.long] if name.startswith("docs/") else []
+            # A process for each command takes its time, and the rest of the README runs anyway.
+            is_long = name.startswith("docs/") or language == "console"
+            marks = [pytest.mark.long] if is_long else []
             yield pytest.param(match.group(1), id=f"{name}-{number}", marks=marks)
 
 
