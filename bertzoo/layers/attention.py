@@ -5,7 +5,6 @@ import math
 import keras
 from keras import ops
 
-from bertzoo.layers.dropout import Dropout
 from bertzoo.layers.real_rows import keep_real, spread_real
 
 # B batch  T length  R rows = B*T  D hidden_dim  N heads  H head_dim
@@ -90,7 +89,7 @@ class SelfAttention(keras.layers.Layer):
         self.key_dense = dense(self.attention_dim, "key")
         self.value_dense = dense(self.attention_dim, "value")
         self.output_dense = dense(hidden_dim, "output")
-        self.dropout = Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
 
     def build(self, *input_shapes, **named_shapes):
         """Build the four dense layers."""

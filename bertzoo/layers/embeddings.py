@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from bertzoo.layers.dropout import Dropout
 from bertzoo.layers.real_rows import keep_real
 from bertzoo.layers.table import Table
 
@@ -56,7 +55,7 @@ class Embeddings(keras.layers.Layer):
         self.norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, name="norm", **policy
         )
-        self.dropout = Dropout(dropout, name="dropout", **policy)
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
         self.projection = None
         if projection_dim is not None:
             self.projection = keras.layers.Dense(

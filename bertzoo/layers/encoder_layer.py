@@ -4,7 +4,6 @@ import keras
 
 from bertzoo.layers.activations import activation_function
 from bertzoo.layers.attention import SelfAttention
-from bertzoo.layers.dropout import Dropout
 
 # B batch  T length  R rows = B*T  D hidden_dim  F intermediate_dim
 
@@ -72,7 +71,7 @@ class EncoderLayer(keras.layers.Layer):
         self.output_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_epsilon, name="output_norm", **policy
         )
-        self.dropout = Dropout(dropout, name="dropout", **policy)
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
 
     def build(self, *input_shapes, **named_shapes):
         """Build the parts in the order in which they run."""

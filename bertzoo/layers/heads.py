@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from bertzoo.layers.activations import activation_function
-from bertzoo.layers.dropout import Dropout
 from bertzoo.layers.table import Table
 
 # B batch  T length  P predictions  D hidden_dim  E table_dim  V vocabulary  C classes
@@ -104,7 +103,7 @@ class ClassifierHead(keras.layers.Layer):
         self.num_outputs = num_outputs
         self.hidden_activation = hidden_activation
         self.initializer = initializer
-        self.dropout = Dropout(dropout, name="dropout", dtype=self.dtype_policy)
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=self.dtype_policy)
 
     def build(self, input_shape):
         """Build the dense layers for inputs of width D."""
