@@ -39,7 +39,7 @@ def main():
     parser.add_argument("--dtypes", nargs="*", default=["float32", "bfloat16"])
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.repeats, arguments.count = 2, 256
+        arguments.repeats, arguments.count, arguments.dtypes = 2, 96, arguments.dtypes[:1]
     sets = {name: read(arguments.count) for name, read in SETS.items() if name in arguments.sets}
     sets = {name: texts for name, texts in sets.items() if texts}
     if not sets:
