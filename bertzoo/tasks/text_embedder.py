@@ -153,13 +153,16 @@ class TextEmbedder(Task):
         losses = self.objective(y_pred, y, token_ids=x["token_ids"], **options)  # (B,)
         if sample_weight is not None:
             losses = losses * ops.cast(sample_weight, losses.dtype)
-        replicas = self._num_replicas()
-        if self.gather is None:
-            count = ops.shape(losses)[0] * replicas
-        else:
-            count = ops.shape(self.gather(losses)[0])[0]
+        replicas, own = self._num_replicas(), ops.shape(losses)[0]
+        total = ops.sum(losses)
         # A replica may have got no group of a small batch: its part of the mean is zero.
-        mean = ops.sum(losses) / ops.cast(ops.maximum(count, 1), losses.dtype)
+        mean = total / ops.cast(ops.maximum(own, 1) * replicas, losses.dtype)
+        if self.gather is not None:
+            everyones = ops.cast(ops.shape(self.gather(losses)[0])[0], losses.dtype)
+            # Gradients go by the groups of all. What Keras reports is the mean of the replicas'
+            # losses by their numbers of groups: there each says the mean of its own.
+            part = total / everyones
+            mean = part + ops.stop_gradient(mean - part)
         return sum((loss / replicas for loss in self.losses), mean)
 
     def get_compile_config(self):

@@ -28,5 +28,6 @@ def test_two_replicas_rank_among_the_texts_of_both_as_one_does(tmp_path):
     assert found["weights"] < 1e-3
     # Without Adam, and with an odd number of groups, so that a replica gets none of a batch.
     assert found["fit_weights"] < 5e-6
+    assert found["fit_two"] == pytest.approx(found["fit_one"], rel=1e-5)
     # Fewer candidates are easier to tell apart.
     assert max(found["local"]) < 0.7 * found["one"][0]

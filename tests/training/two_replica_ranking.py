@@ -55,14 +55,15 @@ def by_recipe(preset, output, devices, negatives="global"):
 
 
 def by_fit(preset, scope):
-    """Return the weights after `fit` on an odd number of triplets, in both directions."""
+    """Return the losses of `fit` on an odd number of triplets, in both directions, and weights."""
     with scope:
         embedder = bz.TextEmbedder.from_preset(preset)
         embedder.compile(keras.optimizers.SGD(0.5), MultipleNegatives(symmetric=True))
     embedder.gather = find_among_replicas
     # Batches of 6 and of 1, of which a second replica gets nothing.
-    embedder.fit(TRIPLETS, batch_size=6, shuffle=False, verbose=0)
-    return embedder.get_weights()
+    history = embedder.fit(TRIPLETS, batch_size=6, epochs=2, shuffle=False, verbose=0).history
+    measured = embedder.evaluate(TRIPLETS, batch_size=6, verbose=0)
+    return [*history["loss"], measured], embedder.get_weights()
 
 
 def main(folder):
@@ -74,10 +75,10 @@ def main(folder):
     one, weights = by_recipe(preset, folder / "one", 1)
     two, others = by_recipe(preset, folder / "two", 2)
     local, _ = by_recipe(preset, folder / "local", 2, "local")
-    fit_weights = by_fit(preset, contextlib.nullcontext())
+    fit_one, fit_weights = by_fit(preset, contextlib.nullcontext())
     replicas = make_replicas(StrategyConfig("mirrored", devices=2))
     assert replicas.count == 2
-    fit_others = by_fit(preset, replicas.scope())
+    fit_two, fit_others = by_fit(preset, replicas.scope())
     print(
         json.dumps(
             {
@@ -85,6 +86,8 @@ def main(folder):
                 "two": two,
                 "local": local,
                 "weights": worst(first, weights, others),
+                "fit_one": fit_one,
+                "fit_two": fit_two,
                 "fit_weights": worst(first, fit_weights, fit_others),
             }
         )
