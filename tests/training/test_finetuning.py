@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bertzoo as bz
-from bertzoo import cli, reports
+from bertzoo import cli, presets, reports
 from bertzoo.training import load_recipe, run_recipe
 from bertzoo.training.finetuning import progress, run, trial
 from bertzoo.training.finetuning.embeddings import Embeddings
@@ -149,16 +149,22 @@ def test_another_recipe_does_not_go_on_with_a_run(classified):
 # === One run of each other kind ===
 
 
+ONE_OF_EACH_KIND = [
+    ("conll2003", "f1", "conll.txt"),
+    ("squad_v2", "f1", "predictions.json"),
+    pytest.param("patent_sections", "micro_f1", None, marks=pytest.mark.long),
+    pytest.param("glue_stsb", "spearman", "STS-B.tsv", marks=pytest.mark.long),
+    pytest.param("codah", "accuracy", None, marks=pytest.mark.long),
+    pytest.param("sbert_nli", "spearman", None, marks=pytest.mark.long),
+]
+ALL = (presets.data_folder("recipes") / "configs" / "finetune").glob("*.yaml")
+OTHERS = sorted({path.stem for path in ALL} - {getattr(one, "values", one)[0]
+                                               for one in ONE_OF_EACH_KIND})  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "metric", "official"),
-    [
-        ("conll2003", "f1", "conll.txt"),
-        ("squad_v2", "f1", "predictions.json"),
-        pytest.param("patent_sections", "micro_f1", None, marks=pytest.mark.long),
-        pytest.param("glue_stsb", "spearman", "STS-B.tsv", marks=pytest.mark.long),
-        pytest.param("codah", "accuracy", None, marks=pytest.mark.long),
-        pytest.param("sbert_nli", "spearman", None, marks=pytest.mark.long),
-    ],
+    [*ONE_OF_EACH_KIND, *(pytest.param(one, None, None, marks=pytest.mark.slow) for one in OTHERS)],
 )
 def test_a_run_of_each_kind_ends_with_a_preset_that_is_measured_alike(
     name, metric, official, tmp_path, eagerly
@@ -166,6 +172,7 @@ def test_a_run_of_each_kind_ends_with_a_preset_that_is_measured_alike(
     results = smoke(name, tmp_path)
     folder = tmp_path / "run"
     numbers = read_json(folder / "metrics.json")["dev"]
+    metric = metric or kind_of(load_recipe(f"finetune/{name}")).metric
     assert numbers[metric] == pytest.approx(results[f"dev_{metric}"])
     assert (folder / "errors.tsv").exists()
     if official is not None:
