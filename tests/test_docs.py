@@ -25,8 +25,10 @@ def blocks(language):
     for path in DOCUMENTS:
         for number, match in enumerate(pattern.finditer(path.read_text(encoding="utf8"))):
             name = path.relative_to(ROOT).as_posix()
-            # A process for each command takes its time, and the rest of the README runs anyway.
+            # A process for each command and an export take their time; the rest of the README runs
+            # anyway.
             is_long = name.startswith("docs/") or language == "console"
+            is_long |= "export_saved_model" in match.group(1)
             marks = [pytest.mark.long] if is_long else []
             yield pytest.param(match.group(1), id=f"{name}-{number}", marks=marks)
 

@@ -154,6 +154,7 @@ def test_transformers_form_keeps_problem_thresholds_and_parents(backbone, prepro
     assert TextClassifier.from_preset(tmp_path / "theirs").network.head == tagger.network.head
 
 
+@pytest.mark.long
 def test_class_weights_weigh_labels_that_are_there(tagger):
     def loss_of(**options):
         tagger.compile(keras.optimizers.SGD(0.0))

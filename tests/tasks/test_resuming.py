@@ -71,6 +71,7 @@ def test_a_killed_run_goes_on_bit_for_bit(preprocessor, uninterrupted, tmp_path)
     assert finished.fit(TEXTS, LABELS, verbose=0).epoch == [0]
 
 
+@pytest.mark.long
 def test_a_damaged_epoch_is_passed_over(preprocessor, uninterrupted, tmp_path):
     run(preprocessor, 1, [ResumableCheckpoint(tmp_path / "run"), KillIn(3)])
     folders = sorted(item.name for item in (tmp_path / "run").iterdir())

@@ -74,6 +74,7 @@ def test_evaluate_is_the_same_on_a_dataset_as_on_lists(classifier, dataset):
     np.testing.assert_allclose(classifier.evaluate(dataset(), verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.long
 def test_fit_takes_datasets_with_datasets_to_validate(fresh):
     train = tf.data.Dataset.from_tensor_slices((TEXTS, NAMES)).batch(8)
     history = fresh.fit(train, epochs=3, verbose=0, validation_data=train.take(2))

@@ -117,6 +117,7 @@ def test_the_data_say_the_objective_and_the_loss_falls(learner, x, y, objective)
     assert learner.predict(["a cat"], verbose=0).shape == (1, 20)
 
 
+@pytest.mark.long
 def test_datasets_of_columns_and_of_rows_are_lists(learner):
     learner.compile(keras.optimizers.SGD(0.0), objective="multiple_negatives")
     expected = learner.evaluate(PAIRS, batch_size=4, verbose=0)

@@ -87,6 +87,7 @@ def test_the_best_rate_is_tried_with_all_seeds_and_their_mean_is_given(classifie
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_files_of_a_run_agree_with_each_other(classified):
     folder, _ = classified
     results, metrics = read_json(folder / "results.json"), read_json(folder / "metrics.json")
@@ -105,6 +106,7 @@ def test_the_files_of_a_run_agree_with_each_other(classified):
     assert len(errors) == 1 + min(wrong, 2)
 
 
+@pytest.mark.long
 def test_the_preset_of_a_run_answers_as_the_run_did(classified, capsys):
     folder, _ = classified
     rows = [json.loads(line) for line in
@@ -123,6 +125,7 @@ def test_the_preset_of_a_run_answers_as_the_run_did(classified, capsys):
     assert json.loads(capsys.readouterr().out)["metrics"] == pytest.approx(metrics["dev"])
 
 
+@pytest.mark.long
 def test_a_finished_run_is_only_read(classified, monkeypatch):
     folder, returned = classified
     monkeypatch.setattr(Kind, "fit", None)
@@ -136,6 +139,7 @@ def test_a_finished_run_is_only_read(classified, monkeypatch):
     assert again == pytest.approx(returned)
 
 
+@pytest.mark.long
 def test_another_recipe_does_not_go_on_with_a_run(classified):
     folder, _ = classified
     with pytest.raises(ValueError, match=r"begun with another recipe: training.epochs was 2, is 3"):
@@ -411,6 +415,7 @@ def test_questions_on_one_article_stay_on_one_side(tmp_path):
     assert len(parts["dev"]) >= round(0.3 * whole)
 
 
+@pytest.mark.long
 def test_baselines_have_the_metrics_of_the_task(classified):
     folder, _ = classified
     baseline = read_json(folder / "results.json")["baselines"]["dev"]
