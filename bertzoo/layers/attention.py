@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from bertzoo.layers.dense import Dense
 from bertzoo.layers.real_rows import keep_real, spread_real
 
 # B batch  T length  R rows = B*T  D hidden_dim  N heads  H head_dim
@@ -81,9 +82,7 @@ class SelfAttention(keras.layers.Layer):
         self.attention_dim = num_heads * self.head_dim
 
         def dense(units, name):
-            return keras.layers.Dense(
-                units, kernel_initializer=initializer, name=name, dtype=self.dtype_policy
-            )
+            return Dense(units, kernel_initializer=initializer, name=name, dtype=self.dtype_policy)
 
         self.query_dense = dense(self.attention_dim, "query")
         self.key_dense = dense(self.attention_dim, "key")

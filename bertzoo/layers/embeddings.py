@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from bertzoo.layers.dense import Dense
 from bertzoo.layers.real_rows import keep_real
 from bertzoo.layers.table import Table
 
@@ -45,21 +46,24 @@ class Embeddings(keras.layers.Layer):
         super().__init__(**kwargs)
         self.position_offset = position_offset
         self.table_dim = table_dim
-        policy = {"dtype": self.dtype_policy}
+        stream = {"dtype": self.variable_dtype}  # see `EncoderLayer`
         num_positions = max_sequence_length + position_offset
-        self.token = Table(vocabulary_size, table_dim, initializer, name="token", **policy)
-        self.position = Table(num_positions, table_dim, initializer, name="position", **policy)
+        self.token = Table(vocabulary_size, table_dim, initializer, name="token", **stream)
+        self.position = Table(num_positions, table_dim, initializer, name="position", **stream)
         self.segment = None
         if num_segments:
-            self.segment = Table(num_segments, table_dim, initializer, name="segment", **policy)
+            self.segment = Table(num_segments, table_dim, initializer, name="segment", **stream)
         self.norm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, name="norm", **policy
+            epsilon=layer_norm_epsilon, name="norm", **stream
         )
-        self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", **stream)
         self.projection = None
         if projection_dim is not None:
-            self.projection = keras.layers.Dense(
-                projection_dim, kernel_initializer=initializer, name="projection", **policy
+            self.projection = Dense(
+                projection_dim,
+                kernel_initializer=initializer,
+                name="projection",
+                dtype=self.dtype_policy,
             )
 
     def build(self, *input_shapes, **named_shapes):
@@ -92,13 +96,14 @@ class Embeddings(keras.layers.Layer):
         self, token_ids, padding_mask, segment_ids=None, real=None, packed=False, training=None
     ):
         """Return the output's shape, without running the layer on made-up sizes."""
-        width = self.table_dim if self.projection is None else self.projection.units
-        return keras.KerasTensor((None, width), dtype=self.compute_dtype)
+        if self.projection is None:
+            return keras.KerasTensor((None, self.table_dim), dtype=self.variable_dtype)
+        return keras.KerasTensor((None, self.projection.units), dtype=self.compute_dtype)
 
     def _positions(self, token_ids, padding_mask):
         if not self.position_offset:
             # The first T rows: (T, E), the same for every text of the batch.
-            table = ops.cast(self.position.embeddings, self.compute_dtype)
+            table = ops.cast(self.position.embeddings, self.variable_dtype)
             return table[: ops.shape(token_ids)[1]]
         # RoBERTa counts real tokens only: padding stays at the row before the first one
         # (fairseq `make_positions`; Hugging Face `create_position_ids_from_input_ids`).

@@ -1,9 +1,11 @@
 """One post-norm Transformer encoder layer (Vaswani et al. 2017, 3.1; Devlin et al. 2018)."""
 
 import keras
+from keras import ops
 
 from bertzoo.layers.activations import activation_function
 from bertzoo.layers.attention import SelfAttention
+from bertzoo.layers.dense import Dense
 
 # B batch  T length  R rows = B*T  D hidden_dim  F intermediate_dim
 
@@ -27,6 +29,10 @@ class EncoderLayer(keras.layers.Layer):
     `SelfAttention` with `hidden_state` `[B * T, D]` in the place of `output`, and `intermediate`
     `[B * T, F]`, what the feed-forward layer's inner units give. With `real`, from `RealRows`, all
     rows are those of real tokens.
+
+    With mixed precision products are in 16 bits, and what runs past them, from norm to norm, is in
+    the dtype of the variables, as in TensorFlow's Model Garden and in torch's autocast: rounded to
+    bfloat16 at every sum, gradients were twice as far from those of float32.
     """
 
     def __init__(
@@ -42,10 +48,11 @@ class EncoderLayer(keras.layers.Layer):
         head_dim=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.hidden_dim = hidden_dim
         self.intermediate_dim = intermediate_dim
         policy = {"dtype": self.dtype_policy}
+        stream = {"dtype": self.variable_dtype}
         self.attention = SelfAttention(
             hidden_dim,
             num_heads,
@@ -56,20 +63,20 @@ class EncoderLayer(keras.layers.Layer):
             **policy,
         )
         self.attention_norm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, name="attention_norm", **policy
+            epsilon=layer_norm_epsilon, name="attention_norm", **stream
         )
-        self.intermediate_dense = keras.layers.Dense(
+        self.intermediate_dense = Dense(
             intermediate_dim,
             activation=activation_function(activation),
             kernel_initializer=initializer,
             name="intermediate",
             **policy,
         )
-        self.output_dense = keras.layers.Dense(
+        self.output_dense = Dense(
             hidden_dim, kernel_initializer=initializer, name="output", **policy
         )
         self.output_norm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, name="output_norm", **policy
+            epsilon=layer_norm_epsilon, name="output_norm", **stream
         )
         self.dropout = keras.layers.Dropout(dropout, name="dropout", **policy)
 
@@ -84,13 +91,14 @@ class EncoderLayer(keras.layers.Layer):
 
     def call(self, hidden, mask, real=None, training=None):
         """Run the layer; see the class."""
+        hidden = ops.cast(hidden, self.variable_dtype)
         result = self.attention(hidden, mask, real, training=training)
         attended = self.dropout(result.pop("output"), training=training)
-        hidden = self.attention_norm(attended + hidden)
+        hidden = self.attention_norm(ops.cast(attended, self.variable_dtype) + hidden)
         result["intermediate"] = self.intermediate_dense(hidden)
         forward = self.output_dense(result["intermediate"])
         forward = self.dropout(forward, training=training)
-        result["hidden_state"] = self.output_norm(forward + hidden)
+        result["hidden_state"] = self.output_norm(ops.cast(forward, self.variable_dtype) + hidden)
         return result
 
     def compute_output_spec(self, hidden, mask, real=None, training=None):
@@ -106,6 +114,7 @@ class EncoderLayer(keras.layers.Layer):
             "attention_probabilities": (batch, heads, length, length),
             "context": (hidden.shape[0], self.attention.attention_dim),
             "intermediate": (hidden.shape[0], self.intermediate_dim),
-            "hidden_state": hidden.shape,
         }
-        return {name: keras.KerasTensor(shape, dtype=dtype) for name, shape in shapes.items()}
+        specs = {name: keras.KerasTensor(shape, dtype=dtype) for name, shape in shapes.items()}
+        stream = keras.KerasTensor(hidden.shape, dtype=self.variable_dtype)
+        return {**specs, "hidden_state": stream}

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from bertzoo.layers.activations import activation_function
+from bertzoo.layers.dense import Dense
 from bertzoo.layers.table import Table
 
 # B batch  T length  P predictions  D hidden_dim  E table_dim  V vocabulary  C classes
@@ -40,7 +41,7 @@ class MaskedLMHead(keras.layers.Layer):
         self.token_table = token_table
         self.num_words, self.table_dim = token_table.num_rows, token_table.width
         policy = {"dtype": self.dtype_policy}
-        self.dense = keras.layers.Dense(
+        self.dense = Dense(
             self.table_dim,
             activation=activation_function(activation),
             kernel_initializer=initializer,
@@ -48,7 +49,7 @@ class MaskedLMHead(keras.layers.Layer):
             **policy,
         )
         self.norm = keras.layers.LayerNormalization(
-            epsilon=layer_norm_epsilon, name="norm", **policy
+            epsilon=layer_norm_epsilon, name="norm", dtype=self.variable_dtype
         )
         self.tie_embeddings = tie_embeddings
         self.initializer = initializer
@@ -72,7 +73,7 @@ class MaskedLMHead(keras.layers.Layer):
     def call(self, sequence_output, mask_positions):
         """Return the logits of the words at `mask_positions`."""
         hidden = gather_positions(sequence_output, mask_positions)  # (B * P, D)
-        hidden = self.norm(self.dense(hidden))  # (B * P, E)
+        hidden = ops.cast(self.norm(self.dense(hidden)), self.compute_dtype)  # (B * P, E)
         decoder = ops.cast(self.decoder.embeddings, self.compute_dtype)
         logits = ops.matmul(hidden, ops.transpose(decoder)) + self.bias  # (B * P, V)
         logits = ops.reshape(logits, (-1, ops.shape(mask_positions)[1], self.num_words))
@@ -112,9 +113,9 @@ class ClassifierHead(keras.layers.Layer):
         self.hidden = None
         if self.hidden_activation is not None:
             activation = activation_function(self.hidden_activation)
-            self.hidden = keras.layers.Dense(width, activation, name="hidden", **policy)
+            self.hidden = Dense(width, activation, name="hidden", **policy)
             self.hidden.build((None, width))
-        self.logits = keras.layers.Dense(self.num_outputs, name="logits", **policy)
+        self.logits = Dense(self.num_outputs, name="logits", **policy)
         self.logits.build((None, width))
 
     def call(self, features, training=None):

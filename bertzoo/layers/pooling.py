@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from bertzoo.layers.activations import activation_function
+from bertzoo.layers.dense import Dense
 
 # B batch  T length  D hidden_dim
 
@@ -77,7 +78,7 @@ class EmbedderHead(keras.layers.Layer):
         width = sequence_output_shape[-1] * len(self.pooling)
         self.dense_layers = []
         for index, (units, activation, use_bias) in enumerate(self.projections):
-            dense = keras.layers.Dense(
+            dense = Dense(
                 units,
                 activation and activation_function(activation),
                 use_bias=use_bias,

@@ -69,7 +69,8 @@ def keep_real(padded, real):
 
     def gradient(*args, upstream=None):
         upstream = args[0] if upstream is None else upstream
-        return ops.take(upstream, real["places"], axis=0) * real["is_real"]
+        is_real = ops.cast(real["is_real"], upstream.dtype)
+        return ops.take(upstream, real["places"], axis=0) * is_real
 
     # The gradient of `take` adds up rows one by one; here each row has one source.
     return _with_gradient(lambda rows: ops.take(rows, real["rows"], axis=0), gradient)(padded)

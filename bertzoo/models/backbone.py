@@ -5,6 +5,7 @@ import keras
 from bertzoo import checkpoints
 from bertzoo.config import BackboneConfig
 from bertzoo.layers.attention import AttentionMask
+from bertzoo.layers.dense import Dense
 from bertzoo.layers.embeddings import Embeddings
 from bertzoo.layers.encoder_layer import EncoderLayer
 from bertzoo.layers.pooling import FirstToken
@@ -105,7 +106,7 @@ class Backbone(Adaptable, IdsModel):
                 taps[key].append(tensor)
         outputs = {"sequence_output": unflatten(hidden, inputs["token_ids"])}
         if config.pooler:
-            pooler = keras.layers.Dense(
+            pooler = Dense(
                 config.hidden_dim,
                 activation="tanh",
                 kernel_initializer=initializer,

@@ -16,8 +16,12 @@ def quantize(backbone, mode, config=None):
     if backbone.lora is not None:
         raise ValueError("merge_lora() first: an adapter cannot be quantized with its kernels.")
     # keras.Model's, not the method of ours that calls this function.
-    keras.Model.quantize(backbone, mode, filters=lambda layer: type(layer) is keras.layers.Dense)
+    keras.Model.quantize(backbone, mode, filters=_is_dense)
     backbone.quantized = mode
+
+
+def _is_dense(layer):
+    return isinstance(layer, keras.layers.Dense)
 
 
 def _check_config(config):

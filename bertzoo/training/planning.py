@@ -54,17 +54,19 @@ def memory(recipe, config, devices):
     """Return the bytes that a device needs: weights, moments, gradients and activations.
 
     Activations of one layer: `T D (34 + 5 N T / D)` bytes in 16 bits (Korthikanti et al. 2022, eq.
-    2), twice that in float32; where layers run again, its input alone, `2 T D`, and all of one
-    layer. And two copies of the logits in float32.
+    2), twice that in float32; with mixed precision 12 more of the 34, as norms and the activation
+    are in float32. Where layers run again, its input alone, `4 T D`, and all of one layer. And two
+    copies of the logits in float32.
     """
     wide = 2 if recipe.training.precision == "float32" else 1
+    dense = 68 if wide == 2 else 34 + 12
     most = 0.0
     for phase in recipe.phases:
         rows = phase.batch_size / devices / phase.accumulation
         length, hidden = phase.sequence_length, config.hidden_dim
-        layer = length * hidden * (34 + 5 * config.num_heads * length / hidden) * wide
+        layer = length * hidden * dense + 5 * config.num_heads * length**2 * wide
         logits = predictions_of(recipe, phase) * config.vocabulary_size * 4 * 2
-        kept, again = (2 * length * hidden * wide, layer) if recipe.model.recompute else (layer, 0)
+        kept, again = (4 * length * hidden, layer) if recipe.model.recompute else (layer, 0)
         most = max(most, rows * (kept * len(config.layer_schedule) + again + logits))
     states = 4 * 4 + (0 if wide == 2 else 2)  # weights, two moments, gradients; a 16-bit copy
     return config.parameter_count() * states + most

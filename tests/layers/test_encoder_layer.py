@@ -41,6 +41,20 @@ def test_the_last_operation_is_the_output_norm():
     np.testing.assert_allclose(plain.std(-1), 1.0, rtol=0, atol=1e-5)
 
 
+def test_with_mixed_precision_what_runs_past_the_products_is_not_rounded():
+    backbone = build.build_backbone(ONE, weights=quiet_layer(), dtype="mixed_bfloat16")
+    before = np.random.default_rng(5).normal(size=(6, ONE.hidden_dim)).astype("float32")
+    found = backbone.encoder_layers[0](before, np.zeros((2, 1, 1, 3), "float32"))
+    centred = before - before.mean(-1, keepdims=True)
+    np.testing.assert_allclose(
+        found["hidden_state"], centred / before.std(-1, keepdims=True), rtol=0, atol=1e-5
+    )
+    for name in ("query", "context", "intermediate"):
+        assert found[name].dtype == "bfloat16"
+    # As Keras has it, what a model gives is in the dtype that it computes in.
+    assert backbone(cases.random_inputs(ONE))["sequence_output"].dtype == "bfloat16"
+
+
 @pytest.mark.parametrize(
     ("activation", "at_minus_one", "at_one"),
     # Standard normal distribution: Phi(1) = 0.8413447; the tanh form is 8e-5 to 2e-4 off.
