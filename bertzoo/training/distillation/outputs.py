@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from bertzoo.layers.dense import Dense
 from bertzoo.models.backbone import TAPS
 
 # B batch  T length  P predictions  V vocabulary  D hidden_dim
@@ -88,5 +89,5 @@ def projection_between(student, teacher):
     if widths[0] == widths[1]:
         return None
     inputs = keras.Input((None, widths[0]), name="hidden_states")
-    dense = keras.layers.Dense(widths[1], name="dense", dtype=student.backbone.dtype_policy)
+    dense = Dense(widths[1], name="dense", dtype=student.backbone.dtype_policy)
     return keras.Model(inputs, dense(inputs), name="projection")
