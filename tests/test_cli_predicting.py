@@ -97,6 +97,7 @@ def test_masks_are_filled_as_they_are_typed_and_a_mistake_ends_nothing(run, stdi
     assert "mask" in err
 
 
+@pytest.mark.long
 def test_evaluate_gives_the_metrics_of_the_official_scripts(run, tmp_path):
     texts, labels = ["a good film", "bad", "the cat sat", "good"], ["positive", "negative"] * 2
     path = tmp_path / "dev.csv"

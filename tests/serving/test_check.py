@@ -24,6 +24,7 @@ def problems(folder, server="2.13"):
     return "\n".join(check.check_servable(folder, server).problems)
 
 
+@pytest.mark.long
 def test_the_export_has_no_problems_and_lists_what_it_has(exported):
     report = check.check_servable(exported.parent, "2.19")  # the largest version in it
     assert report.problems == ()

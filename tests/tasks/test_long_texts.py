@@ -61,6 +61,7 @@ def test_every_word_is_read_whatever_the_length(classifier, count):
     np.testing.assert_allclose(result[1], classifier.predict(["good"])[0], atol=1e-5)
 
 
+@pytest.mark.long
 def test_the_graph_and_python_pool_alike(preprocessor, classifier):
     task = TextClassifier(classifier.network, preprocessor)
     texts = ["good cat " * 30, "", "bad", "a dog sat on the mat. " * 9]

@@ -143,6 +143,7 @@ def test_a_keras_file_is_as_after_merging(preprocessor, tmp_path):
     assert not any(path.startswith("embeddings/") for path in trained)
 
 
+@pytest.mark.long
 def test_an_optimizer_of_the_user_keeps_its_settings(preprocessor):
     classifier = new_classifier(preprocessor)
     fit(classifier)

@@ -104,6 +104,7 @@ def test_micro_f1_counts_over_batches():
     assert float(metric.result()) == pytest.approx(2 * 2 / 7)
 
 
+@pytest.mark.long
 def test_it_learns_and_answers_with_all_labels(tagger):
     tagger.compile(keras.optimizers.Adam(0.01))
     history = tagger.fit(TEXTS, NAMES, epochs=12, batch_size=8, verbose=0)

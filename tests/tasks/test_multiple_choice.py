@@ -36,6 +36,7 @@ def as_dataset():
     return tf.data.Dataset.from_tensor_slices((columns, RIGHT))
 
 
+@pytest.mark.long
 def test_each_choice_is_read_with_its_text(chooser):
     features = chooser.preprocessor([(text, c) for text, choices in ROWS for c in choices])
     expected = chooser.network(features).numpy().reshape(-1, 3)

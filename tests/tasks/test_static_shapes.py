@@ -23,6 +23,7 @@ def classifier(preprocessor):
     return TextClassifier.from_backbone(Backbone(config), fixed, num_classes=2, dropout=0.0)
 
 
+@pytest.mark.long
 def test_every_batch_has_one_static_shape_and_steps_run_together(classifier, monkeypatch):
     seen = {}
     original = keras.Model.fit

@@ -139,6 +139,7 @@ def test_triplets_learn_with_validation_and_a_new_objective_drops_the_old_one(le
     assert history.history["val_loss"][-1] < history.history["val_loss"][0]
 
 
+@pytest.mark.long
 def test_a_keras_file_brings_objective_and_optimizer_back(learner, tmp_path):
     learner.compile(keras.optimizers.Adam(0.01), objective=SoftmaxClassification(["a", "b"]))
     learner.fit(PAIRS, ["a", "b"] * 6, verbose=0)

@@ -83,6 +83,7 @@ def test_the_model_is_in_the_file_once(exported):
     assert list((folder / "assets").iterdir()) == []
 
 
+@pytest.mark.long
 def test_a_fresh_process_without_bertzoo_gives_the_same_answers(exported):
     folder, module = exported
     program = (

@@ -94,6 +94,7 @@ def test_mistakes_in_a_recipe_are_named(changes, message):
         load_recipe("distill/distilbert", changes)
 
 
+@pytest.mark.long
 def test_a_run_leaves_a_preset_and_a_table(tmp_path):
     teacher = bertzoo.MaskedLM.from_preset("bert_toy")
     teacher.describe(description="A teacher.", metrics={"dev accuracy": 0.123456})
